@@ -1,0 +1,198 @@
+"""Budgets: when may the adversary act, and on whom?
+
+A budget is a pure function of what it is shown; it counts nothing itself. The counts of the episode come in the
+context, from the wrapper that owns the episode, so one attack object serves any number of environments at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical
+
+from advwrap.errors import check
+from advwrap.randomness import Streams
+from advwrap.victims import AnyPolicy, Context, as_policy
+
+
+class Budget:
+    """``budget(clean, context, streams) -> bool [B]``: who may be attacked now. Combine with ``&`` and ``|``.
+
+    Example:
+        >>> from advwrap import AtMost, EveryNth
+        >>> EveryNth(2) & AtMost(3)
+        (EveryNth(n=2, offset=0) & AtMost(n=3))
+    """
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """Who may be attacked now, shape [B]."""
+        raise NotImplementedError
+
+    def __and__(self, other: Budget) -> Budget:
+        return _Both(self, other, torch.logical_and, "&")
+
+    def __or__(self, other: Budget) -> Budget:
+        return _Both(self, other, torch.logical_or, "|")
+
+
+@dataclass(frozen=True, repr=False)
+class _Both(Budget):
+    first: Budget
+    second: Budget
+    join: Callable[[Tensor, Tensor], Tensor]
+    sign: str
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        return self.join(self.first(clean, context, streams), self.second(clean, context, streams))
+
+    def __repr__(self) -> str:
+        return f"({self.first} {self.sign} {self.second})"
+
+
+@dataclass(frozen=True)
+class Always(Budget):
+    """Every row, every step."""
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """All true."""
+        return torch.ones(clean.shape[0], dtype=torch.bool, device=clean.device)
+
+
+@dataclass(frozen=True)
+class WithProbability(Budget):
+    """Each row with probability p, independently at every step.
+
+    Args:
+        p: In [0, 1].
+    """
+
+    p: float
+
+    def __post_init__(self) -> None:
+        check(0 <= self.p <= 1, f"`p` must be in [0, 1], got {self.p}.")
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """A coin per row."""
+        return streams.chance(self.p).to(clean.device)
+
+
+@dataclass(frozen=True)
+class EveryNth(Budget):
+    """Steps `offset`, `offset` + n, `offset` + 2n, ... of the episode; step 0 is the observation of the reset.
+
+    Args:
+        n: The period.
+        offset: The first step attacked.
+    """
+
+    n: int
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.n >= 1, f"`n` must be >= 1, got {self.n}.")
+        check(self.offset >= 0, f"`offset` must be >= 0, got {self.offset}.")
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """By the step of the episode."""
+        step = count(context, "episode_step", self) - self.offset
+        return (step >= 0) & (step % self.n == 0)
+
+
+@dataclass(frozen=True)
+class AtMost(Budget):
+    """At most n attacked steps per episode and row: a step counts when what the victim sees really differs.
+
+    Args:
+        n: The number of steps; 0 is no attack.
+    """
+
+    n: int
+
+    def __post_init__(self) -> None:
+        check(self.n >= 0, f"`n` must be >= 0, got {self.n}.")
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """By the number of attacked steps so far."""
+        return count(context, "attacked_steps", self) < self.n
+
+
+@dataclass(frozen=True)
+class OnlyAgents(Budget):
+    """Some agents of a multi-agent environment.
+
+    Args:
+        agents: Their indices in the environment's order of agents.
+    """
+
+    agents: tuple[int, ...]
+
+    def __init__(self, *agents: int) -> None:
+        check(len(agents) > 0, "`agents` must name at least one agent, got none.", fix="OnlyAgents(0, 2).")
+        check(all(isinstance(i, int) and i >= 0 for i in agents), f"`agents` must be indices >= 0, got {agents}.")
+        object.__setattr__(self, "agents", agents)
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """By the index of the agent."""
+        index = count(context, "agent_index", self)
+        return torch.isin(index, torch.tensor(self.agents, device=index.device))
+
+
+@dataclass(frozen=True, eq=False)
+class GapAbove(Budget):
+    """Strategically timed: only where the victim cares much about what it does.
+
+    c(s) = max_a pi(a|s) - min_a pi(a|s) > threshold
+
+    Source: Lin et al., *Tactics of adversarial attack on deep reinforcement learning agents*, IJCAI 2017.
+
+    Args:
+        victim: A discrete policy; or any callable ``(observation, context) -> [B]`` wrapped in `gap=`.
+        threshold: How large the gap must be.
+        gap: A gap of your own, such as the range of Q over a batch of actions.
+    """
+
+    victim: AnyPolicy | None
+    threshold: float
+    gap: Callable[[Tensor, Context | None], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        check(
+            (self.victim is None) != (self.gap is None),
+            "exactly one of `victim` and `gap` must be given.",
+            fix="GapAbove(policy, 0.5), or GapAbove(None, 0.5, gap=my_function).",
+        )
+        if self.victim is not None:
+            object.__setattr__(self, "victim", as_policy(self.victim))
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """By the gap at the clean observation."""
+        with torch.no_grad():
+            gap = self.gap(clean, context) if self.gap is not None else self._preference(clean, context)
+            return gap > self.threshold
+
+    def _preference(self, clean: Tensor, context: Context | None) -> Tensor:
+        distribution = as_policy(self.victim).distribution(clean, context)
+        if not isinstance(distribution, Categorical):
+            raise TypeError(
+                "`victim` must be a discrete policy for a preference gap, got a continuous one. "
+                "Fix: GapAbove(None, threshold, gap=lambda observation, context: ...)."
+            )
+        return distribution.probs.amax(-1) - distribution.probs.amin(-1)
+
+
+def count(context: Context | None, name: str, budget: Budget) -> Tensor:
+    """A count of the episode from the context.
+
+    Raises:
+        ValueError: If nobody counts.
+    """
+    value = None if context is None else context.get(name, None)
+    check(
+        value is not None,
+        f"{budget} needs {name!r} in the `context`, which only an environment can count.",
+        fix="use it in AdversarialObs or AdversarialAction, or pass context={'" + name + "': ...}.",
+    )
+    return value  # type: ignore[no-any-return]

@@ -1,0 +1,177 @@
+"""Attacks made of attacks: a random choice, the worst of several, and only when a budget allows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advwrap.attacks.ascent import better, evaluate
+from advwrap.attacks.budgets import Budget
+from advwrap.attacks.protocol import Attack
+from advwrap.errors import check
+from advwrap.objectives import Objective
+from advwrap.randomness import Streams, as_streams
+from advwrap.sets import UNBOUNDED, Bounds
+from advwrap.sets.rows import per_row
+from advwrap.victims import Context
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Each row suffers one of several attacks, chosen at random.
+
+    Source: the kappa mixture of VALT-EPS is ``Mixture((kappa, PGD(...)), (1 - kappa, Noise(...)))``.
+
+    Args:
+        terms: Pairs (probability, attack); the probabilities add up to 1.
+
+    Raises:
+        ValueError: If they do not.
+
+    Example:
+        >>> from advwrap import Identity, LinfBall, Mixture, RandomVertex
+        >>> half = Mixture((0.5, RandomVertex(LinfBall(0.1))), (0.5, Identity()))
+        >>> moved = half(torch.zeros(1000, 1), generator=torch.Generator().manual_seed(0)) != 0
+        >>> 400 < int(moved.sum()) < 600
+        True
+    """
+
+    terms: tuple[tuple[float, Attack], ...]
+
+    def __init__(self, *terms: tuple[float, Attack]) -> None:
+        check(len(terms) > 0, "`terms` must hold at least one (probability, attack) pair, got none.")
+        weights = [p for p, _ in terms]
+        check(all(0 <= p <= 1 for p in weights), f"probabilities must be in [0, 1], got {weights}.")
+        check(math.isclose(sum(weights), 1.0, abs_tol=1e-9), f"probabilities must add up to 1, got {weights}.")
+        object.__setattr__(self, "terms", terms)
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch."""
+        streams = as_streams(generator, clean)
+        dice = streams.uniform(torch.empty(clean.shape[0], dtype=torch.float64, device=clean.device))
+        perturbed = clean.detach().clone()
+        below = 0.0
+        for i, (p, attack) in enumerate(self.terms):
+            last = i == len(self.terms) - 1
+            rows = (dice >= below) if last else (dice >= below) & (dice < below + p)
+            below += p
+            perturbed = on_rows(attack, rows, perturbed, clean, context, bounds, streams)
+        return perturbed
+
+
+@dataclass(frozen=True, eq=False)
+class Worst:
+    """The best of several attacks per row, judged by one objective.
+
+    Args:
+        attacks: The attacks to try.
+        objective: How to compare them: what the adversary wants in the end.
+
+    Example:
+        >>> from advwrap import FGSM, Identity, LinfBall, LowValue, Worst
+        >>> low = LowValue(value=lambda obs: obs.sum(-1))
+        >>> Worst([Identity(), FGSM(low, within=LinfBall(0.1))], objective=low)(torch.zeros(1, 2))
+        tensor([[-0.1000, -0.1000]])
+    """
+
+    attacks: tuple[Attack, ...]
+    objective: Objective
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attacks", tuple(self.attacks))
+        check(len(self.attacks) > 0, "`attacks` must hold at least one attack, got none.")
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch."""
+        streams = as_streams(generator, clean)
+        with torch.no_grad():
+            score = self.objective(clean, context)
+        best = clean.detach().clone()
+        highest = torch.full(clean.shape[:1], -torch.inf, device=clean.device)
+        for attack in self.attacks:
+            x = attack(clean, context=context, bounds=bounds, generator=streams.fork())
+            best, highest = better(x, evaluate(score, x), best, highest)
+        return best
+
+
+@dataclass(frozen=True, eq=False)
+class Gated:
+    """An attack that acts only when a budget allows it; the other rows stay bitwise clean and cost nothing.
+
+    Args:
+        attack: What to do.
+        budget: When, and to whom: `AtMost(10)`, `EveryNth(4)`, `WithProbability(0.1)`, `GapAbove(...)`, ...
+
+    Example:
+        >>> from advwrap import EveryNth, Gated, LinfBall, RandomVertex
+        >>> attack = Gated(RandomVertex(LinfBall(0.1)), EveryNth(2))
+        >>> attack(torch.zeros(2, 1), context={"episode_step": torch.tensor([0, 1])}).abs()
+        tensor([[0.1000],
+                [0.0000]])
+    """
+
+    attack: Attack
+    budget: Budget
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch."""
+        streams = as_streams(generator, clean)
+        rows = self.budget(clean, context, streams).to(clean.device)
+        return on_rows(self.attack, rows, clean.detach().clone(), clean, context, bounds, streams)
+
+
+def on_rows(
+    attack: Attack,
+    rows: Tensor,
+    otherwise: Tensor,
+    clean: Tensor,
+    context: Context | None,
+    bounds: Bounds,
+    streams: Streams,
+) -> Tensor:
+    """Attack only the marked rows of a batch; the others come from `otherwise`.
+
+    Shapes: rows [B] bool, otherwise and clean [B, ...] -> [B, ...].
+    """
+    if bool(rows.all()):
+        return attack(clean, context=context, bounds=bounds, generator=streams[rows])
+    if not bool(rows.any()):
+        streams.fork()  # the same draws are spent whoever is attacked
+        return otherwise
+    few = attack(clean[rows], context=select(context, rows), bounds=bounds, generator=streams[rows])
+    return otherwise.masked_scatter(per_row(rows, otherwise), few)
+
+
+def select(context: Any, rows: Tensor) -> Any:
+    """The marked rows of a context: of every tensor in a mapping, or of a TensorDict."""
+    if context is None:
+        return None
+    if not isinstance(context, Mapping):
+        return context[rows]
+    return {key: value[rows.to(value.device)] if isinstance(value, Tensor) else value for key, value in context.items()}

@@ -1,0 +1,142 @@
+"""Attacks that ask nobody: no attack, noise, and random corners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advwrap.attacks.region import AnySet, region
+from advwrap.errors import check
+from advwrap.randomness import Streams, as_streams
+from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
+from advwrap.victims import Context
+
+
+@dataclass(frozen=True)
+class Identity:
+    """No attack: the clean input itself. Keeps keys, infos and code paths the same for the natural run.
+
+    Example:
+        >>> Identity()(torch.ones(1, 2))
+        tensor([[1., 1.]])
+    """
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Return a copy of `clean`."""
+        return clean.detach().clone()
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Uniform noise: a random point of the set around the clean input.
+
+    x = s + d, d ~ U(set)
+
+    Args:
+        within: Where the perturbation may live; for a finite `ActionSet`, a random action.
+
+    Shapes: [B, ...] -> [B, ...].
+
+    Example:
+        >>> from advwrap import LinfBall, Noise
+        >>> noise = Noise(LinfBall(0.1))(torch.zeros(4, 3), generator=torch.Generator().manual_seed(0))
+        >>> bool((noise.abs() <= 0.1).all() and noise.abs().max() > 0)
+        True
+    """
+
+    within: AnySet
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch."""
+        area = region(clean, self.within, bounds)
+        return area.seal(area.sample(as_streams(generator, area.clean)))
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianNoise:
+    """Gaussian noise of a given deviation, cut off at the border of the set.
+
+    x = P(s + std * xi), xi ~ N(0, I)
+
+    Args:
+        std: Standard deviation in the units of the input: a number or one per feature.
+        within: A set to project on, `LinfBall(3 * std)` for a cut at three deviations, say.
+
+    Shapes: [B, ...] -> [B, ...].
+
+    Example:
+        >>> from advwrap import GaussianNoise, LinfBall
+        >>> GaussianNoise(0.1, within=LinfBall(0.3))(torch.zeros(4, 3)).shape
+        torch.Size([4, 3])
+    """
+
+    std: float | Tensor
+    within: PerturbationSet
+
+    def __post_init__(self) -> None:
+        std = torch.as_tensor(self.std)
+        check(bool((std >= 0).all() and torch.isfinite(std).all()), f"`std` must be finite and >= 0, got {self.std}.")
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch."""
+        area = region(clean, self.within, bounds)
+        xi = as_streams(generator, area.clean).normal(area.clean)
+        return area.seal(area.project(area.clean + torch.as_tensor(self.std).to(xi) * xi))
+
+
+@dataclass(frozen=True, eq=False)
+class RandomVertex:
+    """The largest noise: a random vertex of the set, the end of a random direction.
+
+    x = s + v(xi), xi ~ N(0, I), v(g) = argmax over the set of <g, d>
+
+    so plus or minus eps on every feature for the L-infinity ball.
+
+    Args:
+        within: Where the perturbation may live.
+
+    Shapes: [B, ...] -> [B, ...].
+
+    Example:
+        >>> from advwrap import LinfBall, RandomVertex
+        >>> RandomVertex(LinfBall(0.1))(torch.zeros(1, 3)).abs()
+        tensor([[0.1000, 0.1000, 0.1000]])
+    """
+
+    within: AnySet
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch."""
+        area = region(clean, self.within, bounds)
+        xi = as_streams(generator, area.clean).normal(area.clean)
+        return area.seal(area.project(area.clean + area.steepest(xi)))

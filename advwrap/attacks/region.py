@@ -1,0 +1,145 @@
+"""Where one attack call may search: the set around the clean rows, within the bounds.
+
+Every attack walks, samples and finishes through a `Region`, so that what they share is in one place: checks, the
+projection, and the guarantee that the result lies in the set exactly, in its own dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from advwrap.randomness import Streams
+from advwrap.sets import Bounds, FiniteSet, PerturbationSet
+from advwrap.sets.bounds import toward
+from advwrap.sets.rows import per_row
+
+AnySet = PerturbationSet | FiniteSet
+
+
+class Region(Protocol):
+    """The feasible points of one attack call."""
+
+    clean: Tensor
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest feasible point (within the set; then clipped to the bounds)."""
+        ...
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """The displacement from `clean` that a linear objective with this gradient likes best."""
+        ...
+
+    def sample(self, streams: Streams) -> Tensor:
+        """A random feasible point per row."""
+        ...
+
+    def seal(self, x: Tensor) -> Tensor:
+        """The final answer: exactly feasible in its dtype, clean where x is clean or not finite."""
+        ...
+
+
+def region(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
+    """The region of one call.
+
+    Raises:
+        TypeError: If `clean` is not a tensor, or has integers where the set is a ball.
+    """
+    if not isinstance(clean, Tensor):
+        raise TypeError(f"`clean` must be a tensor, got {type(clean).__name__}. Fix: torch.as_tensor(clean).")
+    if clean.ndim == 0:
+        raise ValueError("`clean` must have a batch axis, got a scalar. Fix: clean.unsqueeze(0).")
+    clean = clean.detach()
+    if isinstance(within, FiniteSet):
+        return FiniteRegion(clean, within)
+    if not isinstance(within, PerturbationSet):
+        raise TypeError(f"`within` must be a perturbation set, got {within!r}. Fix: LinfBall(0.1), L2Ball(0.1), ...")
+    if not clean.is_floating_point():
+        raise TypeError(
+            f"`clean` must be floating point to move within a ball, got {clean.dtype}. "
+            "Fix: attack after the conversion to float (ToTensorImage, an embedding), or use ActionSet(n)."
+        )
+    return BallRegion(clean, within, bounds)
+
+
+class BallRegion:
+    """A ball around the clean rows, clipped to the bounds.
+
+    The bounds are widened to hold the clean row, so clipping after projecting keeps the point in the ball.
+    """
+
+    def __init__(self, clean: Tensor, within: PerturbationSet, bounds: Bounds) -> None:
+        self.clean = clean
+        self.within = within
+        self.box = None if bounds.unbounded else bounds.around(clean)
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest point of the ball, then of the bounds."""
+        x = self.clean + self.within.project(x - self.clean)
+        return x if self.box is None else x.clamp(*self.box)
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """The set's own best vertex."""
+        return self.within.steepest(grad)
+
+    def sample(self, streams: Streams) -> Tensor:
+        """A random point of the set, clipped to the bounds."""
+        x = self.clean + self.within.sample(self.clean, streams)
+        return x if self.box is None else x.clamp(*self.box)
+
+    def seal(self, x: Tensor) -> Tensor:
+        """Round towards the clean row until the difference, computed in float64, lies in the set.
+
+        clean + delta is rounded, so it may leave the ball by an ulp or two; a step of one ulp towards `clean` on each
+        feature undoes it. A row that is not finite goes back to its clean value and cannot spread.
+        """
+        x = self.project(x) if self.box is not None else x
+        clean = self.clean.double()
+        delta = x.double() - clean
+        inside = self.within.contains(delta)
+        if not bool(inside.all()):
+            x = torch.where(torch.isfinite(x), x, self.clean)
+            for _ in range(4):
+                inside = self.within.contains(torch.nan_to_num(x.double() - clean))
+                x = torch.where(per_row(inside, x), x, toward(x, self.clean))
+            inside = self.within.contains(torch.nan_to_num(x.double() - clean))
+            x = torch.where(per_row(inside, x), x, self.clean)
+        # -0.0 + 0.0 is 0.0: where nothing moved, the clean bits stay.
+        return torch.where(x == self.clean, self.clean, x)
+
+
+class FiniteRegion:
+    """A finite list of values for every row; the clean row itself need not be one of them."""
+
+    def __init__(self, clean: Tensor, within: FiniteSet) -> None:
+        self.clean = clean
+        self.candidates = within.candidates(clean)
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest candidate."""
+        return self._pick(-_features(self.candidates - x).square().sum(2))
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """The step to the best candidate of a linear objective."""
+        return self._pick(_features((self.candidates - self.clean) * grad).sum(2)) - self.clean
+
+    def sample(self, streams: Streams) -> Tensor:
+        """One candidate at random."""
+        choice = streams.integers(self.candidates.shape[0]).to(self.clean.device)
+        return self.candidates[choice, torch.arange(len(choice), device=self.clean.device)]
+
+    def seal(self, x: Tensor) -> Tensor:
+        """The nearest candidate; an unperturbed row may stay as it is."""
+        untouched = per_row((x == self.clean).flatten(1).all(1), x) if x.ndim > 1 else x == self.clean
+        return torch.where(untouched, self.clean, self.project(x))
+
+    def _pick(self, score: Tensor) -> Tensor:
+        best = score.argmax(0)
+        return self.candidates[best, torch.arange(best.shape[0], device=best.device)]
+
+
+def _features(x: Tensor) -> Tensor:
+    """[K, B, ...] -> [K, B, features]; one feature for an index."""
+    return x.double().reshape(*x.shape[:2], -1)

@@ -1,0 +1,218 @@
+"""Search without gradients: for black boxes, discrete actions, and objectives with flat or noisy gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from advwrap.attacks.ascent import better, evaluate
+from advwrap.attacks.region import AnySet, FiniteRegion, Region, region
+from advwrap.errors import check
+from advwrap.objectives import Objective, Score
+from advwrap.randomness import Streams, as_streams
+from advwrap.sets import UNBOUNDED, Bounds
+from advwrap.sets.rows import flat, per_row
+from advwrap.victims import Context
+
+
+class Strategy(Protocol):
+    """How candidates are proposed: ``strategy(score, area, streams) -> the best point found, per row``."""
+
+    def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
+        """Search the region."""
+        ...
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """The best of `tries` random points of the set.
+
+    Args:
+        tries: Number of evaluations.
+    """
+
+    tries: int = 64
+
+    def __post_init__(self) -> None:
+        check(self.tries >= 1, f"`tries` must be >= 1, got {self.tries}.")
+
+    def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
+        """Search the region."""
+        best, highest = area.clean, evaluate(score, area.clean)
+        for _ in range(self.tries):
+            x = area.sample(streams)
+            best, highest = better(x, evaluate(score, x), best, highest)
+        return best
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Every corner of the set for few features: exact where the objective is convex there.
+
+    The corners are the set's best vertices for all directions in {-1, +1}^n and along the axes.
+
+    Args:
+        max_features: Refuse more features than this: there are 2^n corners.
+
+    Raises:
+        ValueError: If the input has more features.
+    """
+
+    max_features: int = 10
+
+    def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
+        """Search the region."""
+        clean = area.clean
+        features = clean[:1].numel() if len(clean) else 0
+        check(
+            features <= self.max_features,
+            f"`Corners` enumerates 2^n corners and allows n <= {self.max_features} features, got {features}.",
+            fix="Square() or CrossEntropyMethod().",
+        )
+        best, highest = clean, evaluate(score, clean)
+        axes = torch.cat([torch.eye(features), -torch.eye(features)]).to(clean)
+        signs = torch.tensor(list(product((-1.0, 1.0), repeat=features))).to(clean)
+        for direction in torch.cat([signs, axes]):
+            x = area.project(clean + area.steepest(direction.reshape(1, *clean.shape[1:]).expand_as(clean)))
+            best, highest = better(x, evaluate(score, x), best, highest)
+        return best
+
+
+@dataclass(frozen=True)
+class Square:
+    """Random block changes, kept when they help; the block shrinks as the search goes on.
+
+    Starts from a random vertex; each try redraws a random contiguous block of features at a random vertex.
+
+    Source: Andriushchenko et al., *Square attack*, ECCV 2020 (the schedule of the block size halves at the same
+        fractions of the budget), with blocks of features instead of image squares.
+
+    Args:
+        tries: Number of evaluations.
+        share: First block size, as a fraction of the features.
+    """
+
+    tries: int = 64
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        check(self.tries >= 1, f"`tries` must be >= 1, got {self.tries}.")
+        check(0 < self.share <= 1, f"`share` must be in (0, 1], got {self.share}.")
+
+    def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
+        """Search the region."""
+        clean = area.clean
+        rows = flat(clean)
+        features = rows.shape[1]
+        position = torch.arange(features, device=clean.device)
+        best, highest = clean, evaluate(score, clean)
+        x = area.project(clean + area.steepest(streams.normal(clean)))
+        best, highest = better(x, evaluate(score, x), best, highest)
+        for i in range(self.tries - 1):
+            width = max(round(features * self.share * _shrink(i / self.tries)), 1)
+            first = streams.integers(features).to(clean.device)
+            block = (position - first[:, None]) % features < width
+            vertex = flat(area.steepest(streams.normal(clean)))
+            tried = torch.where(block, rows + vertex, flat(best)).reshape(clean.shape)
+            x = area.project(tried)
+            best, highest = better(x, evaluate(score, x), best, highest)
+        return best
+
+
+def _shrink(progress: float) -> float:
+    """Halve the block at the fractions of the budget of the original attack."""
+    halvings = sum(progress >= at for at in (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8))
+    return float(0.5**halvings)
+
+
+@dataclass(frozen=True)
+class CrossEntropyMethod:
+    """Cross-entropy method: sample a Gaussian, keep the elite, refit, repeat.
+
+    Source: Rubinstein and Kroese, *The cross-entropy method*, 2004.
+
+    Args:
+        rounds: How often the Gaussian is refitted.
+        samples: Points per round.
+        elite: How many of them the next Gaussian is fitted to.
+    """
+
+    rounds: int = 5
+    samples: int = 16
+    elite: int = 4
+
+    def __post_init__(self) -> None:
+        check(self.rounds >= 1, f"`rounds` must be >= 1, got {self.rounds}.")
+        check(1 < self.elite <= self.samples, f"`elite` must be in 2..samples ({self.samples}), got {self.elite}.")
+
+    def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
+        """Search the region."""
+        best, highest = area.clean, evaluate(score, area.clean)
+        drawn = [area.sample(streams) for _ in range(self.samples)]
+        for round_ in range(self.rounds):
+            values = torch.stack([evaluate(score, x) for x in drawn])
+            points = torch.stack(drawn)
+            for x, value in zip(drawn, values, strict=True):
+                best, highest = better(x, value, best, highest)
+            if round_ == self.rounds - 1:
+                break
+            top = values.nan_to_num(-torch.inf).topk(self.elite, dim=0).indices
+            index = top.reshape(*top.shape, *[1] * (points.ndim - 2)).expand(-1, -1, *points.shape[2:])
+            elite = points.gather(0, index)
+            mean, std = elite.mean(0), elite.std(0)
+            drawn = [area.project(mean + std * streams.normal(area.clean)) for _ in range(self.samples)]
+        return best
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Gradient-free search: needs only the score of points, so the victim may be a black box.
+
+    Every point of a finite `ActionSet` is tried; anything else is searched by `strategy`.
+
+    Args:
+        objective: What to maximise.
+        within: Where the perturbation may live.
+        strategy: `Square` (default), `RandomSearch`, `Corners`, `CrossEntropyMethod`, or your own.
+
+    Shapes: [B, ...] -> [B, ...].
+
+    Example:
+        >>> from advwrap import Corners, LinfBall, LowValue, Search
+        >>> black_box = LowValue(value=lambda obs: (obs * torch.tensor([1.0, -2.0])).sum(-1).detach())
+        >>> Search(black_box, within=LinfBall(0.5), strategy=Corners())(torch.zeros(1, 2))
+        tensor([[-0.5000,  0.5000]])
+    """
+
+    objective: Objective
+    within: AnySet = field(kw_only=True)
+    strategy: Strategy = field(default=Square(), kw_only=True)
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch."""
+        area = region(clean, self.within, bounds)
+        streams = as_streams(generator, area.clean)
+        with torch.no_grad():
+            score = self.objective(area.clean, context)
+            if isinstance(area, FiniteRegion):
+                return area.seal(_best_candidate(score, area))
+            return area.seal(self.strategy(score, area, streams))
+
+
+def _best_candidate(score: Score, area: FiniteRegion) -> Tensor:
+    best, highest = area.candidates[0], evaluate(score, area.candidates[0])
+    for x in area.candidates[1:]:
+        best, highest = better(x, evaluate(score, x), best, highest)
+    never = torch.isneginf(highest)  # no candidate had a finite score: leave the row alone
+    return torch.where(per_row(never, best), area.clean, best)

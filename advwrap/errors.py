@@ -1,0 +1,29 @@
+"""Errors that name the argument, the rule, the value and the fix."""
+
+from __future__ import annotations
+
+
+class GradientError(RuntimeError):
+    """The objective has no gradient with respect to the input that the attack perturbs."""
+
+
+def check(condition: bool, message: str, *, fix: str | None = None) -> None:
+    """Raise a `ValueError` with a uniform wording unless `condition` holds.
+
+    Args:
+        condition: What must be true.
+        message: The rule and the value that broke it, for example ``"`steps` must be >= 1, got 0."``.
+        fix: One line that says what to do instead.
+
+    Raises:
+        ValueError: If `condition` is false.
+
+    Example:
+        >>> check(1 > 0, "`steps` must be >= 1, got 0.")
+        >>> check(0 >= 1, "`steps` must be >= 1, got 0.", fix="use Identity() for no attack.")
+        Traceback (most recent call last):
+        ...
+        ValueError: `steps` must be >= 1, got 0. Fix: use Identity() for no attack.
+    """
+    if not condition:
+        raise ValueError(message if fix is None else f"{message} Fix: {fix}")

@@ -1,0 +1,79 @@
+"""The folder that an evaluation leaves behind: numbers, a page to read, and a picture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from advwrap.evaluation.plots import save_curve
+from advwrap.evaluation.results import Results
+from advwrap.evaluation.results_file import save_results
+from advwrap.evaluation.tables import TextTable, by_attack, by_epsilon, in_detail
+
+
+def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
+    """Write ``results.json`` (everything), ``report.md`` (tables, how to reproduce) and ``curve.png``.
+
+    Args:
+        results: What was measured.
+        folder: Where to write; made if it does not exist, its three files are replaced.
+
+    Returns:
+        The path of ``report.md``.
+
+    Example:
+        >>> import tempfile
+        >>> from advwrap.evaluation import Cell, Provenance
+        >>> cell = Cell("sac", "natural", 0.0, seeds=(0, 1), returns=(9.0, 11.0), lengths=(5, 5), sizes=(0.0, 0.0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = write_report(Results((cell,), Provenance("Pendulum-v1")), folder)
+        ...     sorted(path.name for path in report.parent.iterdir())
+        ['curve.png', 'report.md', 'results.json']
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_results(results, folder / "results.json")
+    save_curve(results, folder / "curve.png")
+    report = folder / "report.md"
+    report.write_text(markdown(results), encoding="utf-8")
+    return report
+
+
+def markdown(results: Results) -> str:
+    """The text of ``report.md``."""
+    parts = [
+        f"# Robustness on {results.provenance.env}",
+        _reading(results),
+        "![Return against epsilon](curve.png)",
+        *_section(by_epsilon(results)),
+    ]
+    for epsilon in results.epsilons:
+        parts += _section(by_attack(results, epsilon))
+    parts += [*_section(in_detail(results)), "## How to reproduce", _reproduce(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(table: TextTable) -> tuple[str, str]:
+    return f"## {table.title}", table.markdown()
+
+
+def _reading(results: Results) -> str:
+    counts = sorted({len(cell.returns) for cell in results.cells})
+    episodes = " or ".join(map(str, counts)) or "no"
+    return (
+        f"{episodes} episodes per cell, undiscounted return: mean [95 % bootstrap interval]. "
+        "Episode i of every cell starts from the same state, so `change` compares pairs. "
+        "`worst` is the attack with the lowest mean return; being chosen for it, its interval lies slightly too low."
+    )
+
+
+def _reproduce(results: Results) -> str:
+    origin = results.provenance
+    versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+    lines = [
+        f"- Seed of episode 0: {origin.seed} (episode i: {origin.seed} + i)",
+        f"- Commit: {origin.commit or 'not in a repository'}",
+        f"- Versions: {versions or 'unknown'}",
+    ]
+    command = f"```bash\n{origin.command}\n```\n\n" if origin.command else ""
+    return command + "\n".join(lines)

@@ -1,0 +1,21 @@
+"""What an objective is: a function that the adversary maximises, bound to the clean side once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from advwrap.victims import Context
+
+Score = Callable[[Tensor], Tensor]
+"""``f(perturbed [B, ...]) -> [B]``, higher is better for the adversary, row by row."""
+
+
+class Objective(Protocol):
+    """``objective(clean, context) -> f``: what depends on the clean input alone is computed here, not in every step."""
+
+    def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
+        """Bind the objective to the clean input."""
+        ...

@@ -1,0 +1,199 @@
+"""Batched, counter-based randomness: one independent stream per row, no hidden state.
+
+A `torch.Generator` is one sequential stream on one device. An attack on a batch needs more: row *i* of a vector
+environment must get the numbers that it would get alone (one seed, one perturbation, in every framework), whatever
+its neighbours do and wherever the tensor lives. So every number here is a pure function of *(row key, position)*: the
+output of a SplitMix64 stream at that position, computed for the whole batch in a dozen integer operations. Global
+generators are never touched.
+
+The arithmetic is on NumPy arrays for the CPU (a fifth of torch's dispatch cost on one row, measured) and on torch
+tensors for any other device; both wrap around at 64 bits, so the same lines serve both and give the same numbers.
+
+Source: Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014 (with Stafford's mixing
+variant 13, as in Java's ``SplittableRandom``); keys are folded as in JAX.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def _signed(value: int) -> int:
+    """The signed 64-bit integer with the bits of `value`: torch has no full unsigned 64-bit arithmetic."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    return value - (1 << 64) if value >> 63 else value
+
+
+_GAMMA = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+_STEP = _signed(_GAMMA << 40)  # a step has 2**40 positions,
+_DRAW = _signed(_GAMMA << 28)  # each of its draws 2**28 of them: one per element of a row
+
+Int64 = Any
+"""A NumPy int64 array on the CPU, a torch int64 tensor on another device."""
+
+
+def _shift_right(z: Int64, bits: int) -> Int64:
+    # Shifts of int64 are arithmetic; masking the copies of the sign bit makes them logical.
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(z: Int64) -> Int64:
+    z = (z ^ _shift_right(z, 30)) * _MIX_1
+    z = (z ^ _shift_right(z, 27)) * _MIX_2
+    return z ^ _shift_right(z, 31)
+
+
+def fold(keys: Int64, data: Int64) -> Int64:
+    """Derive new keys from `keys` and integers, as ``jax.random.fold_in`` does.
+
+    Shapes: keys [N], data [] or [N] -> [N], int64.
+
+    Example:
+        >>> keys = np.array([1, 2])
+        >>> bool((fold(keys, 0) == fold(keys, 1)).any())
+        False
+    """
+    jump = _signed((data + 1) * _GAMMA) if isinstance(data, int) else (data + 1) * _GAMMA
+    return _mix(_mix(keys) + jump)
+
+
+@lru_cache(maxsize=64)
+def _positions(count: int, device: torch.device) -> Int64:
+    if device.type == "cpu":
+        return np.arange(1, count + 1) * _GAMMA
+    return torch.arange(1, count + 1, device=device) * _GAMMA
+
+
+def entropy() -> int:
+    """A fresh 63-bit seed from the operating system, for a stream that nobody seeded."""
+    return secrets.randbits(63)
+
+
+class Streams:
+    """Independent random streams, one per row of a batch.
+
+    Each call of a drawing method gives new numbers; the numbers of a row depend on its key and on the number of draws
+    before it, never on the other rows.
+
+    Args:
+        keys: One int64 key per row, shape [N]: a NumPy array, or a torch tensor on a device other than the CPU.
+
+    Example:
+        >>> streams = Streams.seeded([7, 8])
+        >>> noise = streams.uniform(torch.zeros(2, 3))
+        >>> alone = Streams.seeded([8]).uniform(torch.zeros(1, 3))
+        >>> torch.equal(noise[1:], alone)
+        True
+    """
+
+    def __init__(self, keys: Int64) -> None:
+        self.keys = keys
+        self.device = keys.device if isinstance(keys, Tensor) else torch.device("cpu")
+        self._draws = 0
+
+    @classmethod
+    def seeded(cls, seeds: Sequence[int]) -> Streams:
+        """Streams on the CPU, one per seed."""
+        return cls(_mix(np.array([_signed(seed) for seed in seeds], dtype=np.int64)))
+
+    def at(self, step: Int64) -> Streams:
+        """The part of these streams that belongs to one time step per row; parts of two steps never overlap."""
+        return Streams(self.keys + step * _STEP)
+
+    def __len__(self) -> int:
+        return int(self.keys.shape[0])
+
+    def __getitem__(self, rows: Tensor | slice) -> Streams:
+        """Streams of some rows (a boolean mask, indices or a slice), independent of those of later calls."""
+        if isinstance(rows, Tensor):
+            rows = rows.to(self.device) if self.device.type != "cpu" else rows.cpu().numpy()
+        return Streams(self.fork().keys[rows])
+
+    def fork(self) -> Streams:
+        """Streams for the same rows that are independent of everything else drawn from this object."""
+        self._draws += 1
+        return Streams(fold(self.keys, self._draws))
+
+    def to(self, device: torch.device) -> Streams:
+        """The same streams on another device (self when they are there already)."""
+        if self.device == device:
+            return self
+        keys = torch.as_tensor(self.keys).to(device)
+        moved = Streams(keys.numpy() if device.type == "cpu" else keys)
+        moved._draws = self._draws
+        return moved
+
+    def uniform(self, like: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Numbers from U[low, high), in the shape, dtype and device of `like`.
+
+        Drawn in float64 and rounded, so that float32 and float64 runs see the same noise.
+        """
+        return self._tensor(self._unit(like.shape) * (high - low) + low, like)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Numbers from N(0, 1), in the shape, dtype and device of `like`."""
+        # The inverse distribution function needs an open interval: half a step keeps 0 and 1 away.
+        unit = torch.as_tensor(self._unit(like.shape) + 2.0**-54)
+        return torch.special.ndtri(unit).to(like)
+
+    def integers(self, n: int, shape: Sequence[int] = ()) -> Tensor:
+        """Integers from 0 to n - 1, shape [N, *shape]."""
+        return torch.as_tensor(self._unit((len(self), *shape)) * n).long()
+
+    def chance(self, p: float) -> Tensor:
+        """One coin per row that is True with probability p, shape [N]."""
+        return torch.as_tensor(self._unit((len(self),)) < p)
+
+    def _unit(self, shape: Sequence[int]) -> Any:
+        """float64 numbers in [0, 1) with 53 random bits."""
+        rows, per_row = shape[0], 1
+        if rows != len(self):
+            raise ValueError(
+                f"`generator` has {len(self)} streams, but the batch has shape {tuple(shape)}. "
+                "Fix: give one stream per row (the first axis)."
+            )
+        for size in shape[1:]:
+            per_row *= size
+        start = self.keys + _signed(self._draws * _DRAW)
+        self._draws += 1
+        bits = _mix(start[:, None] + _positions(per_row, self.device))
+        return (_shift_right(bits, 11) * 2.0**-53).reshape(tuple(shape))
+
+    @staticmethod
+    def _tensor(numbers: Any, like: Tensor) -> Tensor:
+        numbers = numbers if isinstance(numbers, Tensor) else torch.from_numpy(numbers)
+        return numbers.to(device=like.device, dtype=like.dtype)
+
+
+def as_streams(generator: Streams | torch.Generator | None, like: Tensor) -> Streams:
+    """One stream per row of `like`, from whatever the caller has.
+
+    Args:
+        generator: Streams (taken as they are), a `torch.Generator` (advanced by one key per row), or None for
+            fresh entropy from the operating system.
+        like: The batch, shape [N, ...].
+
+    Raises:
+        TypeError: If `generator` is something else.
+    """
+    if isinstance(generator, Streams):
+        return generator.to(like.device)
+    rows = like.shape[0]
+    if generator is None:
+        return Streams(fold(np.arange(rows), entropy())).to(like.device)
+    if isinstance(generator, torch.Generator):
+        keys = torch.randint(2**63 - 1, (rows,), generator=generator, device=generator.device)
+        return Streams(keys.cpu().numpy()).to(like.device)
+    raise TypeError(
+        f"`generator` must be a torch.Generator, advwrap Streams or None, got {type(generator).__name__}. "
+        "Fix: torch.Generator().manual_seed(seed)."
+    )

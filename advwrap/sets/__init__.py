@@ -1,0 +1,27 @@
+"""Sets: where may the perturbation live?"""
+
+from advwrap.sets.actions import ActionSet
+from advwrap.sets.bounds import UNBOUNDED, Bounds
+from advwrap.sets.epsilon import Epsilon, InStd, Linear
+from advwrap.sets.l0 import L0Ball
+from advwrap.sets.l1 import L1Ball
+from advwrap.sets.l2 import L2Ball
+from advwrap.sets.linf import LinfBall
+from advwrap.sets.masked import Masked
+from advwrap.sets.protocol import FiniteSet, PerturbationSet
+
+__all__ = [
+    "UNBOUNDED",
+    "ActionSet",
+    "Bounds",
+    "Epsilon",
+    "FiniteSet",
+    "InStd",
+    "L0Ball",
+    "L1Ball",
+    "L2Ball",
+    "Linear",
+    "LinfBall",
+    "Masked",
+    "PerturbationSet",
+]

@@ -1,0 +1,128 @@
+"""How large a perturbation may be: a number, one number per feature, or something that changes while training.
+
+Every ball takes an `Epsilon`: a float, a tensor that broadcasts to the feature shape, or a callable without arguments
+that returns either of them each time the ball is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from advwrap.errors import check
+
+Epsilon = float | Tensor | Callable[[], "float | Tensor"]
+
+
+def checked(eps: object) -> Epsilon:
+    """Return `eps` as an `Epsilon`, or say what is wrong with it."""
+    if isinstance(eps, bool) or eps is None or isinstance(eps, str):
+        raise TypeError(f"`eps` must be a number, a tensor or a callable, got {eps!r}. Fix: LinfBall(0.1).")
+    if callable(eps):
+        return eps
+    if isinstance(eps, (list, tuple, np.ndarray)):
+        eps = torch.as_tensor(np.asarray(eps, dtype=np.float64))
+    if isinstance(eps, Tensor):
+        eps = eps.detach()
+        check(bool(torch.isfinite(eps).all()), f"`eps` must be finite, got {eps}.")
+        check(bool((eps >= 0).all()), f"`eps` must be >= 0, got {eps}.", fix="negate the objective, not the radius.")
+        return eps.item() if eps.ndim == 0 else eps
+    value = float(eps)  # type: ignore[arg-type]
+    check(math.isfinite(value), f"`eps` must be finite, got {value}.")
+    check(value >= 0, f"`eps` must be >= 0, got {value}.", fix="negate the objective, not the radius.")
+    return value
+
+
+def resolve(eps: Epsilon, like: Tensor) -> float | Tensor:
+    """The present value of `eps`: a float, or a tensor in the dtype and on the device of `like`.
+
+    Raises:
+        ValueError: If a per-feature `eps` does not broadcast to ``like.shape[1:]``.
+    """
+    value = checked(eps()) if callable(eps) else eps
+    if not isinstance(value, Tensor):
+        return value  # type: ignore[return-value]
+    features = tuple(like.shape[1:])
+    sizes = zip(reversed(value.shape), reversed(features), strict=False)
+    check(
+        value.ndim <= len(features) and all(size in (1, feature) for size, feature in sizes),
+        f"`eps` must broadcast to the feature shape {features}, got shape {tuple(value.shape)}.",
+    )
+    return value.to(device=like.device, dtype=like.dtype)
+
+
+@dataclass(eq=False)
+class Linear:
+    """A radius that moves linearly from `start` to `end` during `steps` calls of `advance`, then stays.
+
+    eps(t) = start + (end - start) min(t / steps, 1)
+
+    Example:
+        >>> from advwrap.sets import LinfBall
+        >>> eps = Linear(0.0, 0.2, steps=100)
+        >>> ball = LinfBall(eps)
+        >>> eps.advance(50)
+        >>> ball.radius
+        0.1
+    """
+
+    start: float
+    end: float
+    steps: int
+    t: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check(self.steps >= 1, f"`steps` must be >= 1, got {self.steps}.")
+        checked(self.start), checked(self.end)
+
+    def __call__(self) -> float:
+        return self.start + (self.end - self.start) * min(self.t / self.steps, 1.0)
+
+    def advance(self, steps: int = 1) -> None:
+        """Move `steps` forward, usually once per training step."""
+        self.t += steps
+
+    def state_dict(self) -> dict[str, int]:
+        """The position, for a checkpoint."""
+        return {"t": self.t}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue from `state_dict`."""
+        self.t = int(state["t"])
+
+
+@dataclass(frozen=True, eq=False)
+class InStd:
+    """A radius in units of each feature's standard deviation: eps_j = eps * std_j.
+
+    Args:
+        eps: The radius in standard deviations.
+        std: One deviation per feature, or a callable that returns them (a running normaliser, read live).
+
+    Example:
+        >>> from advwrap.sets import LinfBall
+        >>> LinfBall(InStd(0.1, torch.tensor([1.0, 20.0]))).radius
+        tensor([0.1000, 2.0000])
+    """
+
+    eps: float
+    std: Tensor | Callable[[], Tensor]
+
+    def __post_init__(self) -> None:
+        checked(self.eps)
+        if not callable(self.std):
+            checked(self.std)
+
+    def __call__(self) -> Tensor:
+        std = self.std() if callable(self.std) else self.std
+        check(
+            std is not None,
+            "`std` must return one deviation per feature, got None.",
+            fix="collect statistics before the first attack.",
+        )
+        return self.eps * torch.as_tensor(std)

@@ -1,0 +1,89 @@
+"""The L2 ball, and with one radius per feature the ellipsoid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advwrap.randomness import Streams
+from advwrap.sets.epsilon import Epsilon, checked, resolve
+from advwrap.sets.rows import divide, flat, per_row
+
+_BISECTIONS = 80
+"""Halvings of the dual interval: 2**-80 of it is below one ulp of float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class L2Ball:
+    """Perturbations with sum_j (delta_j / eps_j)^2 <= 1; for one radius, ||delta||_2 <= eps.
+
+    Args:
+        eps: Radius in the units of the perturbed tensor: a number, the half-axes per feature, or a callable.
+
+    Shapes: deltas [B, ...]; eps broadcasts to [...].
+
+    Raises:
+        ValueError: If `eps` is negative, not finite, or does not broadcast to the features.
+
+    Example:
+        >>> L2Ball(1.0).project(torch.tensor([[3.0, 4.0]]))
+        tensor([[0.6000, 0.8000]])
+    """
+
+    eps: Epsilon
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", checked(self.eps))
+
+    @property
+    def radius(self) -> float | Tensor:
+        """The present radius."""
+        return self.eps() if callable(self.eps) else self.eps
+
+    def project(self, delta: Tensor) -> Tensor:
+        """The nearest point: a rescaling for the ball, a one-dimensional root for the ellipsoid."""
+        eps = resolve(self.eps, delta)
+        if not isinstance(eps, Tensor):
+            norm = per_row(flat(delta).norm(dim=1), delta)
+            return torch.where(norm > eps, delta * divide(torch.full_like(norm, eps), norm), delta)
+        return _onto_ellipsoid(delta, eps.expand(delta.shape[1:]))
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """eps_j^2 g_j / ||eps g||_2, on the boundary; eps g / ||g||_2 for one radius."""
+        eps = resolve(self.eps, grad)
+        scaled = grad * eps
+        return divide(scaled, per_row(flat(scaled).norm(dim=1), grad)) * eps
+
+    def sample(self, like: Tensor, streams: Streams) -> Tensor:
+        """Uniform in the ball: a Gaussian direction, and a length U^(1/d)."""
+        direction = streams.normal(like)
+        length = streams.uniform(flat(like)[:, :1]) ** (1 / max(flat(like).shape[1], 1))
+        norm = per_row(flat(direction).norm(dim=1), like)
+        return divide(direction, norm) * per_row(length[:, 0], like) * resolve(self.eps, like)
+
+    def contains(self, delta: Tensor) -> Tensor:
+        """Which rows lie in the ball."""
+        eps = resolve(self.eps, delta)
+        if isinstance(eps, Tensor):
+            return flat(divide(delta, eps)).norm(dim=1) <= 1
+        return flat(delta).norm(dim=1) <= eps
+
+
+def _onto_ellipsoid(delta: Tensor, eps: Tensor) -> Tensor:
+    """Euclidean projection on {x: sum (x_j / e_j)^2 <= 1}.
+
+    The minimiser is x_j = d_j e_j^2 / (e_j^2 + t) for the t >= 0 with sum (d_j e_j)^2 / (e_j^2 + t)^2 = 1, a falling
+    function of t whose root lies below ||e d||_2; bisection in float64 finds it whatever the half-axes are.
+    """
+    d, e = flat(delta).double(), eps.reshape(1, -1).double()
+    inside = (divide(d, e) ** 2).sum(1) <= 1
+    low = torch.zeros_like(d[:, :1])
+    high = (e * d).norm(dim=1, keepdim=True)
+    for _ in range(_BISECTIONS):
+        t = (low + high) / 2
+        above = (divide(d * e, e**2 + t) ** 2).sum(1, keepdim=True) > 1
+        low, high = torch.where(above, t, low), torch.where(above, high, t)
+    x = divide(d * e**2, e**2 + high).to(delta.dtype).reshape(delta.shape)
+    return torch.where(per_row(inside, delta), delta, x)

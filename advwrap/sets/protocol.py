@@ -1,0 +1,42 @@
+"""What a perturbation set must offer; anything that does, works everywhere a ball does."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from advwrap.randomness import Streams
+
+
+@runtime_checkable
+class PerturbationSet(Protocol):
+    """Where a perturbation may live: a closed set D around 0 that contains 0.
+
+    The first axis of every tensor counts independent rows; the others are features.
+    """
+
+    def project(self, delta: Tensor) -> Tensor:
+        """The nearest point of D in Euclidean distance, per row."""
+        ...
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """argmax over d in D of <grad, d>, per row: where a linear objective is largest; 0 where `grad` is 0."""
+        ...
+
+    def sample(self, like: Tensor, streams: Streams) -> Tensor:
+        """A random point of D per row, in the shape, dtype and device of `like`."""
+        ...
+
+    def contains(self, delta: Tensor) -> Tensor:
+        """Which rows lie in D exactly, bool, shape [B]."""
+        ...
+
+
+@runtime_checkable
+class FiniteSet(Protocol):
+    """A finite list of values that the perturbed row may take, whatever the clean one was."""
+
+    def candidates(self, clean: Tensor) -> Tensor:
+        """Every allowed value for every row, shape [K, *clean.shape]."""
+        ...

@@ -1,0 +1,96 @@
+"""Any module or callable as a pure function of tensors, the fast way where the module allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from advwrap.victims.frozen import Layer, Weights, run_chain, split_chain
+from advwrap.victims.quiet import mode_dependent, quietly
+
+
+def live(layer: nn.Linear) -> Weights:
+    """The weights that the layer has now, without their gradient history."""
+    return lambda: (layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
+
+
+def sequence_of(module: nn.Module) -> list[nn.Module] | None:
+    """The modules that `module` applies one after the other, or None if it does anything else."""
+    if type(module) is nn.Linear:
+        return [module]
+    if not isinstance(module, nn.Sequential):
+        return None
+    # A subclass counts if it inherits the forward; torchrl's MLP overrides it to join its inputs, as `Network` does.
+    inherits = type(module).forward is nn.Sequential.forward
+    if not (inherits or type(module).__module__ == "torchrl.modules.models.models") or module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        return None
+    modules: list[nn.Module] = []
+    for child in module:
+        # An MLP in the middle of a chain gets one input, so joining changes nothing.
+        inner = sequence_of(child) if isinstance(child, nn.Sequential) else [child]
+        if inner is None:
+            return None
+        modules += inner
+    return modules
+
+
+class Network:
+    """A module or callable as a pure function: same numbers, no trace in the module.
+
+    Inputs are joined along the last axis for a plain MLP, passed as they are to anything else, and cast to the dtype of
+    the parameters (so that float64 observations reach a float32 victim). A plain chain of linear layers, tanh and ReLU
+    runs as one frozen function; its remaining modules, and any other module, run as they are in eval mode.
+
+    Args:
+        module: What to call.
+        fast: Whether to look for the frozen path; False serves comparisons.
+
+    Raises:
+        ValueError: If an input lies on another device than the parameters.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+        >>> x = torch.zeros(5, 3, dtype=torch.float64)
+        >>> Network(net)(x).shape, Network(net).layers is not None
+        (torch.Size([5, 2]), True)
+    """
+
+    def __init__(self, module: Callable[..., Any], *, fast: bool = True) -> None:
+        self.module = module
+        self.layers: list[Layer] = []
+        self.rest: list[nn.Module] = []
+        self._modal: list[nn.Module] = []
+        self._reference: Tensor | None = None
+        if isinstance(module, nn.Module):
+            self._modal = mode_dependent(module)
+            floating = (p for p in (*module.parameters(), *module.buffers()) if p.is_floating_point())
+            self._reference = next(floating, None)
+            modules = sequence_of(module) if fast else None
+            if modules is not None:
+                self.layers, known = split_chain(modules, live)
+                self.rest = modules[known:]
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Apply the module."""
+        inputs = tuple(self._cast(x) for x in inputs)
+        with quietly(self._modal):
+            if not self.layers:
+                return self.module(*inputs)
+            out: Any = run_chain(self.layers, torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0])
+            for module in self.rest:
+                out = module(out)
+            return out
+
+    def _cast(self, x: Tensor) -> Tensor:
+        mine = self._reference
+        if mine is None or not isinstance(x, Tensor):
+            return x
+        if x.device != mine.device:
+            raise ValueError(
+                f"the victim's parameters are on `{mine.device}`, but its input is on `{x.device}`. "
+                "Fix: give the wrapper device=..., or move the victim."
+            )
+        return x.to(mine.dtype) if x.is_floating_point() and x.dtype != mine.dtype else x

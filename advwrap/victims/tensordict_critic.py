@@ -1,0 +1,179 @@
+"""TorchRL critics: value operators, and the live critics inside a TorchRL loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from tensordict.nn import TensorDictModule, TensorDictModuleBase, TensorDictParams
+from tensordict.utils import NestedKey
+from torch import Tensor, nn
+from torchrl.objectives import LossModule
+
+from advwrap.victims.critic import Critic, ensemble, value_of
+from advwrap.victims.frozen import Layer, Weights, run_chain, split_chain
+from advwrap.victims.network import Network, sequence_of
+from advwrap.victims.policy import Context
+from advwrap.victims.quiet import mode_dependent, quietly
+
+_NETWORKS = ("qvalue_network", "value_network", "critic_network")
+
+
+class OperatorCritic:
+    """A TensorDict critic (`ValueOperator`, `QValueActor`'s network, ...) evaluated on tensors.
+
+    Its in_keys decide what it gets: the first that is not the action is the observation.
+
+    Args:
+        operator: The critic; it is called on the network inside where it is a plain `TensorDictModule`.
+
+    Raises:
+        KeyError: If it reads a key that is neither the observation, the action nor in the context.
+    """
+
+    def __init__(self, operator: TensorDictModuleBase) -> None:
+        self.operator = operator
+        self.network = Network(operator.module) if isinstance(operator, TensorDictModule) else None
+        self.modal = mode_dependent(operator)
+
+    def __call__(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
+        """Values, shape [E, B]."""
+        inputs = _arrange(self.operator.in_keys, observation, action, context)
+        if self.network is not None:
+            values = self.network(*inputs)
+        else:
+            data = TensorDict({}, batch_size=observation.shape[:1], device=observation.device)
+            for key, value in zip(self.operator.in_keys, inputs, strict=True):
+                data.set(key, value)
+            with quietly(self.modal):
+                values = self.operator(data).get(_value_key(self.operator))
+        return _per_action(values, self.operator.in_keys, action)
+
+
+class LossCritic:
+    """The critics that a TorchRL loss trains, read live: the module that was passed to the loss is only a template.
+
+    With twin critics the passed module keeps its initial weights for ever; the trained ones are stacked in the loss's
+    own parameters (`loss.qvalue_network_params`), which this reads at every call, so the attack always sees the present
+    critic, also after ``loss.load_state_dict`` or ``loss.to``.
+
+    Args:
+        loss: A TorchRL loss with a `qvalue_network`, `value_network` or `critic_network`.
+        target: Whether to read the target network instead.
+        fast: Whether to look for the stacked raw-tensor path; False serves comparisons.
+
+    Raises:
+        ValueError: If the loss has none of these networks.
+    """
+
+    def __init__(self, loss: LossModule, *, target: bool = False, fast: bool = True) -> None:
+        names = [name for name in _NETWORKS if getattr(loss, f"{name}_params", None) is not None]
+        if not names:
+            raise ValueError(
+                f"the {type(loss).__name__} has no critic (none of {', '.join(_NETWORKS)}). "
+                "Fix: pass the critic module itself."
+            )
+        # The loss is not registered anywhere: only read.
+        self.loss, self.name, self.prefix = loss, names[0], "target_" if target else ""
+        self.template: TensorDictModuleBase = getattr(loss, self.name)
+        self.modal = mode_dependent(self.template)
+        self.layers = self._stacked_layers() if fast else None
+
+    @property
+    def params(self) -> TensorDictParams:
+        """The present parameters, stacked [E, ...] for an ensemble."""
+        return getattr(self.loss, f"{self.prefix}{self.name}_params")  # type: ignore[no-any-return]
+
+    def __call__(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
+        """Values, shape [E, B]."""
+        keys = self.template.in_keys
+        inputs = _arrange(keys, observation, action, context)
+        if self.layers is not None:
+            weight = self.layers[0].weights()[0]  # type: ignore[union-attr]
+            joined = torch.cat(inputs, -1).to(weight.dtype) if len(inputs) > 1 else inputs[0].to(weight.dtype)
+            return _per_action(run_chain(self.layers, joined), keys, action)
+        return _per_action(self._vmapped(inputs), keys, action)
+
+    def _vmapped(self, inputs: Sequence[Tensor]) -> Tensor:
+        params = self.params.data
+        single = not params.batch_size
+        dtype = next(p.dtype for p in params.values(True, True) if p.is_floating_point())
+        data = TensorDict({}, batch_size=inputs[0].shape[:1], device=inputs[0].device)
+        for key, value in zip(self.template.in_keys, inputs, strict=True):
+            data.set(key, value.to(dtype) if value.is_floating_point() else value)
+        out = _value_key(self.template)
+
+        def run(p: Any) -> Tensor:
+            with p.to_module(self.template):
+                return self.template(data.copy()).get(out)  # type: ignore[no-any-return]
+
+        with quietly(self.modal):
+            return run(params) if single else torch.vmap(run, randomness="different")(params)
+
+    def _stacked_layers(self) -> list[Layer] | None:
+        module = self.template.module if isinstance(self.template, TensorDictModule) else None
+        modules = sequence_of(module) if isinstance(module, nn.Module) else None
+        if modules is None:
+            return None
+        paths = {id(m): name for name, m in self.template.named_modules()}
+
+        def weights_of(layer: nn.Linear) -> Weights:
+            path = tuple(paths[id(layer)].split("."))
+
+            def read() -> tuple[Tensor, Tensor | None]:
+                params = self.params
+                bias = params.get((*path, "bias"), None)
+                return params.get((*path, "weight")).detach(), None if bias is None else bias.detach()
+
+            return read
+
+        layers, known = split_chain(modules, weights_of)
+        return layers if known == len(modules) and layers else None
+
+
+def from_module(module: TensorDictModuleBase | LossModule) -> Critic:
+    """The critic adapter for a TensorDict module or a TorchRL loss."""
+    return LossCritic(module) if isinstance(module, LossModule) else OperatorCritic(module)
+
+
+def _arrange(
+    keys: Sequence[NestedKey], observation: Tensor, action: Tensor | None, context: Context | None
+) -> list[Tensor]:
+    inputs: list[Tensor] = []
+    seen = False
+    for key in keys:
+        name = key if isinstance(key, str) else key[-1]
+        if name == "action" and action is not None:
+            inputs.append(action)
+        elif not seen and "observation" in name or len(keys) == 1:
+            inputs.append(observation)
+            seen = True
+        elif context is not None and context.get(key, None) is not None:  # type: ignore[call-overload]
+            inputs.append(context.get(key))  # type: ignore[call-overload]
+        elif not seen:
+            inputs.append(observation)
+            seen = True
+        else:
+            raise KeyError(f"the critic reads {list(keys)}, but the attack's `context` has no {key!r}.")
+    return inputs
+
+
+def _value_key(module: TensorDictModuleBase) -> NestedKey:
+    names = ("state_action_value", "state_value", "action_value")
+    for key in module.out_keys:
+        if (key if isinstance(key, str) else key[-1]) in names:
+            return key
+    return module.out_keys[0]
+
+
+def _per_action(values: Tensor, keys: Sequence[NestedKey], action: Tensor | None) -> Tensor:
+    """A table of action values [.., B, n] becomes the value of the action; anything else is [E, B] already."""
+    reads_action = any((key if isinstance(key, str) else key[-1]) == "action" for key in keys)
+    if reads_action or values.shape[-1] == 1:
+        return ensemble(values, values.shape[-2])
+    stacked = values if values.ndim == 3 else values.unsqueeze(0)
+    if action is None:
+        return stacked.amax(-1)
+    return torch.stack([value_of(table, action) for table in stacked])
