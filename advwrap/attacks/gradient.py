@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evaluate, gradient
 from advwrap.attacks.inference import differentiable
-from advwrap.attacks.region import AnySet, region
+from advwrap.attacks.region import AnySet, Region, region
 from advwrap.errors import check
 from advwrap.objectives import Objective
 from advwrap.randomness import Streams, as_streams
@@ -84,7 +84,7 @@ class FGSM:
 class PGD:
     """Projected gradient descent: `steps` projected steps of steepest ascent from a random start.
 
-    x_{i+1} = P(x_i + a_i v(g_i)), x_0 uniform in the set
+    x_{i+1} = P(x_i + a_i v(g_i)),   x_0 uniform in the set
 
     with g_i the gradient of the objective at x_i, v(g) = argmax over the set of <g, d>, P the projection.
 
@@ -99,7 +99,8 @@ class PGD:
         restarts: Independent searches; the best result per row is kept.
         best: Whether to return the best iterate of all (the clean input included) or the last one. The best costs one
             more evaluation and can never be weaker than no attack.
-        random_start: Whether to start at a random point of the set or at the clean input.
+        random_start: The random start fills this fraction of the set around the clean input; 0 starts at the clean
+            input itself, where the gradient of a divergence is 0.
 
     Shapes: [B, ...] -> [B, ...]. Memory does not grow with `steps`.
 
@@ -120,12 +121,13 @@ class PGD:
     step_size: StepSize | None = field(default=None, kw_only=True)
     restarts: int = field(default=1, kw_only=True)
     best: bool = field(default=True, kw_only=True)
-    random_start: bool = field(default=True, kw_only=True)
+    random_start: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_steps(self.steps)
         _check_step_size(self.step_size)
         check(self.restarts >= 1, f"`restarts` must be >= 1, got {self.restarts}.")
+        check(0 <= self.random_start <= 1, f"`random_start` must be in [0, 1], got {self.random_start}.")
         check(
             self.best or self.restarts == 1,
             f"`restarts` must be 1 with best=False, got {self.restarts}: restarts are compared by their score.",
@@ -146,17 +148,20 @@ class PGD:
         score = self.objective(area.clean, context)
         step_size = 2.5 / self.steps if self.step_size is None else self.step_size
         if not self.best:
-            start = self._start(area.clean, area.sample(streams))
+            start = self._start(area, streams)
             return area.seal(ascend(score, area, start, steps=self.steps, step_size=step_size))
         best, highest = area.clean, evaluate(score, area.clean)
         for _ in range(self.restarts):
-            start = self._start(area.clean, area.sample(streams))
+            start = self._start(area, streams)
             x, value = ascend_best(score, area, start, steps=self.steps, step_size=step_size)
             best, highest = better(x, value, best, highest)
         return area.seal(best)
 
-    def _start(self, clean: Tensor, sample: Tensor) -> Tensor:
-        return sample if self.random_start else clean
+    def _start(self, area: Region, streams: Streams) -> Tensor:
+        if self.random_start == 0:
+            return area.clean
+        # The set is star-shaped around the clean input, so a shortened perturbation stays in it.
+        return torch.lerp(area.clean, area.sample(streams), float(self.random_start))
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,24 +90,27 @@ class BallRegion:
         return x if self.box is None else x.clamp(*self.box)
 
     def seal(self, x: Tensor) -> Tensor:
-        """Round towards the clean row until the difference, computed in float64, lies in the set.
+        """The point itself where its difference from `clean`, computed in float64, lies in the set; else just inside.
 
-        clean + delta is rounded, so it may leave the ball by an ulp or two; a step of one ulp towards `clean` on each
-        feature undoes it. A row that is not finite goes back to its clean value and cannot spread.
+        clean + delta is rounded, so it may leave the ball by an ulp or two.
         """
-        x = self.project(x) if self.box is not None else x
+        x = x if self.box is None else x.clamp(*self.box)
         clean = self.clean.double()
         delta = x.double() - clean
         inside = self.within.contains(delta)
         if not bool(inside.all()):
-            x = torch.where(torch.isfinite(x), x, self.clean)
-            for _ in range(4):
-                inside = self.within.contains(torch.nan_to_num(x.double() - clean))
-                x = torch.where(per_row(inside, x), x, toward(x, self.clean))
-            inside = self.within.contains(torch.nan_to_num(x.double() - clean))
-            x = torch.where(per_row(inside, x), x, self.clean)
+            x = torch.where(per_row(inside, x), x, self._inside(delta, clean))
         # -0.0 + 0.0 is 0.0: where nothing moved, the clean bits stay.
         return torch.where(x == self.clean, self.clean, x)
+
+    def _inside(self, delta: Tensor, clean: Tensor) -> Tensor:
+        """Project in float64, then round every feature towards its clean value; rows that are not finite stay clean."""
+        delta = self.within.project(delta.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+        exact = torch.where(per_row(self.within.contains(delta), delta), delta, delta * (1 - 2.0**-40))
+        x = (clean + exact).to(self.clean.dtype)
+        x = torch.where((x.double() - clean).abs() > exact.abs(), toward(x, self.clean), x)
+        safe = per_row(self.within.contains((x.double() - clean).nan_to_num(nan=0.0)), x)
+        return torch.where(safe & torch.isfinite(self.clean), x, self.clean)
 
 
 class FiniteRegion:
