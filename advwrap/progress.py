@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Advance = Callable[[int], None]
 """Reports that so many more units are done; 0 keeps the bar alive."""
@@ -19,7 +26,7 @@ PATIENCE = 2.0
 
 
 def watched() -> bool:
-    """Whether somebody looks at standard error: a terminal, and no continuous integration (`CI` unset)."""
+    """Whether somebody looks at standard error: it is a terminal, and `CI` is not set."""
     return sys.stderr.isatty() and not os.environ.get("CI")
 
 

@@ -16,7 +16,15 @@ from advwrap.evaluation.report import markdown, write_report
 from advwrap.evaluation.results import NATURAL, Cell, Results
 from advwrap.evaluation.results_file import ResultsFileError, read_results, save_results
 from advwrap.evaluation.rollouts import Channel, EnvSource, evaluate
-from advwrap.evaluation.statistics import Interval, Statistic, bootstrap_interval, iqm, mean, paired_difference, std
+from advwrap.evaluation.statistics import (
+    Interval,
+    Statistic,
+    bootstrap_interval,
+    iqm,
+    mean,
+    paired_difference,
+    std,
+)
 from advwrap.evaluation.tables import table
 
 __all__ = [

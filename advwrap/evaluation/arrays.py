@@ -1,4 +1,4 @@
-"""Observations and actions between NumPy and torch, also where an observation is a dict or a tuple of arrays."""
+"""Observations and actions between NumPy and torch, also nested in dicts and tuples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def map_leaves(function: Callable[..., Any], *trees: Any) -> Any:
 
 
 def to_tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor of the same values; floating point becomes torch's default dtype, which networks are made of."""
+    """A tensor of the same values; floating point takes torch's default dtype, as networks do."""
     tensor = torch.as_tensor(array)
     return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
 
@@ -45,7 +45,7 @@ def to_actions(actions: Any, space: gym.Space[Any], rows: int) -> NDArray[Any]:
     shape = (rows, *(space.shape or ()))
     check(
         array.shape == shape,
-        f"`policy` must return actions of shape {shape} (one row per environment), got {array.shape}.",
+        f"`policy` must return actions of shape {shape} (one per environment), got {array.shape}.",
         fix="it is called with a batch of observations and returns a batch of actions.",
     )
     whole = space.dtype is not None and np.issubdtype(space.dtype, np.integer)
@@ -58,12 +58,13 @@ def to_actions(actions: Any, space: gym.Space[Any], rows: int) -> NDArray[Any]:
 
 
 def size_of_change(before: Any, after: Any) -> NDArray[np.float64]:
-    """Per row, the largest absolute difference of a coordinate; for discrete values whether any changed (0 or 1).
+    """Per row, the largest absolute difference of a coordinate; for discrete values 1 if changed.
 
     Shapes: leaves [rows, ...] to [rows].
 
     Example:
-        >>> size_of_change(np.array([[0.0, 1.0], [2.0, 2.0]]), np.array([[0.5, 0.0], [2.0, 2.0]])).tolist()
+        >>> before, after = np.array([[0.0, 1.0], [2.0, 2.0]]), np.array([[0.5, 0.0], [2.0, 2.0]])
+        >>> size_of_change(before, after).tolist()
         [1.0, 0.0]
     """
     sizes: list[NDArray[np.float64]] = []
@@ -71,7 +72,9 @@ def size_of_change(before: Any, after: Any) -> NDArray[np.float64]:
     def compare(old: NDArray[Any], new: NDArray[Any]) -> None:
         old, new = np.asarray(old), np.asarray(new)
         discrete = old.ndim == 1 and not np.issubdtype(old.dtype, np.floating)
-        change = (old != new).astype(np.float64) if discrete else np.abs(new.astype(np.float64) - old)
+        change = (
+            (old != new).astype(np.float64) if discrete else np.abs(new.astype(np.float64) - old)
+        )
         sizes.append(change.reshape(len(change), -1).max(axis=1, initial=0.0))
 
     map_leaves(compare, before, after)

@@ -1,7 +1,8 @@
-"""The loop: a policy plays a number of episodes in a vector environment, each exactly once and to its end."""
+"""The loop: a policy plays episodes in a vector environment, each exactly once and to its end."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,22 +20,28 @@ AnyVectorEnv = VectorEnv[Any, Any, Any]
 
 
 class Acts(Protocol):
-    """Chooses one action per row: observations [rows, ...] in, actions [rows, ...] out, rows independent.
+    """Chooses actions [rows, ...] from observations [rows, ...], each row on its own.
 
-    Observations arrive as CPU tensors, floating point in torch's default dtype, dicts and tuples as such; actions may
-    be tensors on any device or arrays. It is called without gradients and is not told where an episode begins.
+    Observations arrive as CPU tensors, floating point in torch's default dtype, dicts and tuples as
+    such; actions may be tensors on any device or arrays. It is called without gradients and is not
+    told where an episode begins.
     """
 
-    def __call__(self, observation: Any, /) -> Any: ...
+    def __call__(self, observation: Any, /) -> Any:
+        """The actions."""
+        ...
 
 
-def play(policy: Acts, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, advance: Advance) -> Tally:
+def play(
+    policy: Acts, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, advance: Advance
+) -> Tally:
     """Play episodes 0, 1, ..., episode i from the state that a reset with ``seed + i`` gives.
 
     Args:
         policy: The agent.
-        envs: A vector environment, attacked or not, with ``AutoresetMode.DISABLED``: an episode starts only where, and
-            from the seed that, this loop says (``reset(seed=[...], options={"reset_mask": ...})``).
+        envs: A vector environment, attacked or not, with ``AutoresetMode.DISABLED``: an episode
+            starts only where, and from the seed that, this loop says (``reset(seed=[...],
+            options={"reset_mask": ...})``).
         episodes: Number of episodes, at least as many as environments.
         seed: Reset seed of episode 0.
         advance: Called after every step with the number of episodes that ended in it.
@@ -64,20 +71,24 @@ def play(policy: Acts, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, adva
         advance(len(schedule.finish(ended)))
         if ended.any() and not schedule.over:
             first, info = _begin(envs, schedule, ended, seed)
-            observation = map_leaves(lambda new, old: _choose(ended, new, old), first, observation)
+            observation = map_leaves(partial(_choose, ended), first, observation)
             size = _choose(ended, _size(first, info, envs.num_envs), size)
     return tally
 
 
-def _begin(envs: AnyVectorEnv, schedule: Schedule, rows: Rows, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Start the next episode in these rows; an idle row starts as well, since it is stepped with the others."""
+def _begin(
+    envs: AnyVectorEnv, schedule: Schedule, rows: Rows, seed: int
+) -> tuple[Any, dict[str, Any]]:
+    """Start the next episode in these rows; an idle row too, as it is stepped with them."""
     starts = zip(rows, schedule.playing, strict=True)
-    seeds: Any = [seed + int(episode) if begins and episode != IDLE else None for begins, episode in starts]
+    seeds: Any = [
+        seed + int(episode) if begins and episode != IDLE else None for begins, episode in starts
+    ]
     return envs.reset(seed=seeds, options=None if rows.all() else {"reset_mask": rows})
 
 
 def _choose(rows: Rows, new: Any, old: Any) -> Any:
-    """The new values in these rows; the others keep the observation, and its perturbation, of their last step."""
+    """The new values in these rows; the others keep those of their last step."""
     return np.where(rows.reshape(-1, *[1] * (np.ndim(new) - 1)), new, old)
 
 

@@ -1,4 +1,4 @@
-"""Evaluate every agent under every attack at every epsilon: the curves of return against epsilon."""
+"""Evaluate every agent under every attack at every epsilon: curves of return against epsilon."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ def evaluate_grid(
     channel: Channel | None = None,
     command: str | None = None,
 ) -> Results:
-    """Every agent without an attack once, then under every attack at every epsilon, all from the same start states.
+    """Every agent without an attack once, then under every attack at every epsilon.
+
+    All cells share their start states: episode i begins with ``reset(seed=seed + i)`` in each.
 
     Args:
-        agents: Name to agent. An agent is a policy (see `Acts`) that may carry what the attacks need, such as its
-            critic.
+        agents: Name to agent. An agent is a policy (see `Acts`) that may carry what the attacks
+            need, such as its critic.
         env: The task: an id, a spec or a function that makes an environment.
         attacks: Name to a function of the agent and epsilon that makes the attack, for example
-            ``{"pgd": lambda agent, eps: PGD(LowValue(agent, agent.critic), within=LinfBall(eps))}``.
+            ``{"pgd": lambda agent, eps: PGD(LowValue(agent, agent.critic),
+            within=LinfBall(eps))}``.
         epsilons: Radii; 0 is the natural row, which is always there.
         episodes: Episodes per cell.
         seed: Reset seed of the first episode of every cell.
@@ -45,7 +48,8 @@ def evaluate_grid(
         command: What to type to measure this again; by default the command line of this process.
 
     Raises:
-        ValueError: If there is no agent, a radius is negative or repeated, or an attack is called "natural".
+        ValueError: If there is no agent, a radius is negative or repeated, or an attack is called
+            "natural".
 
     Example:
         >>> rest = lambda observation: observation[:, :1] * 0
@@ -54,7 +58,10 @@ def evaluate_grid(
         [('rest', 'natural', 0.0)]
     """
     check(len(agents) > 0, "`agents` must hold at least one agent, got none.")
-    check(NATURAL not in attacks, f"`attacks` must not use the name {NATURAL!r}, got {sorted(attacks)}.")
+    check(
+        NATURAL not in attacks,
+        f"`attacks` must not use the name {NATURAL!r}, got {sorted(attacks)}.",
+    )
     radii = [float(epsilon) for epsilon in epsilons if epsilon != 0]
     check(all(radius > 0 for radius in radii), f"`epsilons` must be >= 0, got {list(epsilons)}.")
     check(len(set(radii)) == len(radii), f"`epsilons` must all differ, got {list(epsilons)}.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette: told apart with any kind of colour vision. Attacks from the front, agents from the back."""
+"""Okabe and Ito's palette, for any colour vision: attacks from the front, agents from the back."""
 
 MARKERS = "osD^vPX"
 """A second way to tell the lines apart, also in grey print."""
@@ -26,9 +26,10 @@ COLUMNS = 3
 def draw_curve(results: Results) -> Figure:
     """A panel with every agent under its worst attack, then a panel per agent with every attack.
 
-    Lines are mean returns, shades their 95 % bootstrap intervals; each line begins at the natural return.
+    Lines are mean returns, shades their 95 % bootstrap intervals; each line begins at the natural
+    return.
     """
-    # Imported here: drawing needs matplotlib, evaluating does not; and never through pyplot, which opens windows.
+    # Imported here: drawing needs matplotlib, evaluating does not. Not pyplot, which opens windows.
     from matplotlib.figure import Figure
 
     agents = results.agents
@@ -47,7 +48,9 @@ def draw_curve(results: Results) -> Figure:
     for panel, agent in zip(axes, agents, strict=False):
         _draw_attacks(panel, results, agent)
     if agents:
-        axes[0].legend(frameon=False, fontsize="small")  # once: the same attacks look the same in every panel
+        axes[0].legend(
+            frameon=False, fontsize="small"
+        )  # once: the same attacks look the same in every panel
     figure.suptitle(results.provenance.env, fontweight="bold")
     return figure
 
@@ -80,9 +83,18 @@ def _draw_line(panel: Axes, cells: Sequence[Cell | None], *, label: str, style: 
     epsilons = [cell.epsilon for cell in found]
     intervals = [cell.interval() for cell in found]
     colour, marker = COLOURS[style % len(COLOURS)], MARKERS[style % len(MARKERS)]
-    panel.plot(epsilons, [interval.value for interval in intervals], color=colour, marker=marker, label=label)
+    panel.plot(
+        epsilons,
+        [interval.value for interval in intervals],
+        color=colour,
+        marker=marker,
+        label=label,
+    )
     if all(math.isfinite(interval.high - interval.low) for interval in intervals):
-        low, high = [interval.low for interval in intervals], [interval.high for interval in intervals]
+        low, high = (
+            [interval.low for interval in intervals],
+            [interval.high for interval in intervals],
+        )
         panel.fill_between(epsilons, low, high, color=colour, alpha=0.2, linewidth=0)
 
 

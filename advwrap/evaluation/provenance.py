@@ -39,23 +39,27 @@ class Provenance:
 
     @classmethod
     def here(cls, env: str, *, seed: int = 0, command: str | None = None) -> Provenance:
-        """What is installed and checked out now; the command is that of this process unless it is given."""
+        """What is installed and checked out now; by default the command of this process."""
         return cls(env, seed, _command() if command is None else command, _commit(), _versions())
 
 
 def _command() -> str:
     """The command line without the folders of this machine, where that leaves it runnable."""
-    program, *arguments = sys.orig_argv
-    script = arguments[0] if arguments else ""
+    typed = sys.orig_argv
+    script = typed[1] if len(typed) > 1 else "-"
     if script == sys.argv[0] and not script.startswith("-") and Path(script).suffix != ".py":
-        program, *arguments = arguments  # a console script: `python /somewhere/bin/advwrap demo` was `advwrap demo`
-    return shlex.join([Path(program).name, *arguments])
+        typed = typed[
+            1:
+        ]  # a console script: `python /somewhere/bin/advwrap demo` was `advwrap demo`
+    return shlex.join([Path(typed[0]).name, *typed[1:]])
 
 
 def _commit() -> str | None:
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        answer = subprocess.run(describe, capture_output=True, text=True, timeout=10, check=True)
+        answer = subprocess.run(  # noqa: S603 - a fixed command
+            describe, capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None  # no git, or no repository
     return answer.stdout.strip()

@@ -12,7 +12,7 @@ from advwrap.evaluation.tables import TextTable, by_attack, by_epsilon, in_detai
 
 
 def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
-    """Write ``results.json`` (everything), ``report.md`` (tables, how to reproduce) and ``curve.png``.
+    """Write ``results.json``, ``report.md`` (tables, how to reproduce) and ``curve.png``.
 
     Args:
         results: What was measured.
@@ -24,7 +24,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
     Example:
         >>> import tempfile
         >>> from advwrap.evaluation import Cell, Provenance
-        >>> cell = Cell("sac", "natural", 0.0, seeds=(0, 1), returns=(9.0, 11.0), lengths=(5, 5), sizes=(0.0, 0.0))
+        >>> cell = Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     report = write_report(Results((cell,), Provenance("Pendulum-v1")), folder)
         ...     sorted(path.name for path in report.parent.iterdir())
@@ -63,7 +63,8 @@ def _reading(results: Results) -> str:
     return (
         f"{episodes} episodes per cell, undiscounted return: mean [95 % bootstrap interval]. "
         "Episode i of every cell starts from the same state, so `change` compares pairs. "
-        "`worst` is the attack with the lowest mean return; being chosen for it, its interval lies slightly too low."
+        "`worst` is the attack with the lowest mean return; being chosen for it, "
+        "its interval lies slightly too low."
     )
 
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass, fields
 
 from advwrap.errors import check
 from advwrap.evaluation.provenance import Provenance
-from advwrap.evaluation.statistics import Interval, Statistic, bootstrap_interval, mean, paired_difference
+from advwrap.evaluation.statistics import (
+    Interval,
+    Statistic,
+    bootstrap_interval,
+    mean,
+    paired_difference,
+)
 
 NATURAL = "natural"
 """The name of the attack that does nothing: the row at epsilon 0."""
@@ -16,7 +22,7 @@ NATURAL = "natural"
 
 @dataclass(frozen=True)
 class Cell:
-    """The episodes of one agent under one attack at one epsilon; every tuple has one entry per episode.
+    """The episodes of one agent under one attack at one epsilon; tuples have one entry per episode.
 
     Args:
         agent: Name of the agent.
@@ -25,12 +31,12 @@ class Cell:
         seeds: Reset seed of the episode, all different: cells with equal seeds are paired.
         returns: Undiscounted sum of rewards.
         lengths: Number of steps.
-        sizes: Mean over the steps of the size of the perturbation that was really executed: its largest coordinate,
-            or for discrete values the share of changed ones.
+        sizes: Mean over the steps of the size of the perturbation that was really executed: its
+            largest coordinate, or for discrete values the share of changed ones.
         costs: Sum of ``info["cost"]`` where the environment reports one, else None.
 
     Example:
-        >>> cell = Cell("sac", "natural", 0.0, seeds=(0, 1), returns=(9.0, 11.0), lengths=(5, 5), sizes=(0.0, 0.0))
+        >>> cell = Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0))
         >>> print(cell.mean_return, cell.interval())
         10.0 10.00 [9.000, 11.00]
     """
@@ -45,16 +51,22 @@ class Cell:
     costs: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        check(self.epsilon >= 0 and math.isfinite(self.epsilon), f"`epsilon` must be >= 0, got {self.epsilon}.")
+        check(
+            self.epsilon >= 0 and math.isfinite(self.epsilon),
+            f"`epsilon` must be >= 0, got {self.epsilon}.",
+        )
         check(len(self.seeds) > 0, "`seeds` must hold at least one episode, got none.")
-        check(len(set(self.seeds)) == len(self.seeds), f"`seeds` must all differ, got {self.seeds}.")
+        check(
+            len(set(self.seeds)) == len(self.seeds), f"`seeds` must all differ, got {self.seeds}."
+        )
         for field in fields(self)[4:]:
             values = getattr(self, field.name)
             if values is None:
                 continue
             check(
                 len(values) == len(self.seeds),
-                f"`{field.name}` must have one entry per episode ({len(self.seeds)}), got {len(values)}.",
+                f"`{field.name}` must have one entry per episode ({len(self.seeds)}), "
+                f"got {len(values)}.",
             )
             check(all(map(math.isfinite, values)), f"`{field.name}` must be finite, got {values}.")
 
@@ -63,11 +75,15 @@ class Cell:
         """The mean of the returns."""
         return float(mean(self.returns))
 
-    def interval(self, *, statistic: Statistic = mean, confidence: float = 0.95, seed: int = 0) -> Interval:
-        """The bootstrap interval of a statistic of the returns; (-inf, inf) if there is a single episode."""
+    def interval(
+        self, *, statistic: Statistic = mean, confidence: float = 0.95, seed: int = 0
+    ) -> Interval:
+        """The bootstrap interval of a statistic of the returns; (-inf, inf) of a single episode."""
         if len(self.returns) < 2:
             return Interval(float(statistic(self.returns)), -math.inf, math.inf, confidence)
-        return bootstrap_interval(self.returns, statistic=statistic, confidence=confidence, seed=seed)
+        return bootstrap_interval(
+            self.returns, statistic=statistic, confidence=confidence, seed=seed
+        )
 
     def change(self, reference: Cell, *, confidence: float = 0.95, seed: int = 0) -> Interval:
         """The interval of the mean change of the return against `reference`, paired by seed.
@@ -76,14 +92,15 @@ class Cell:
             ValueError: If the two cells do not hold the same seeds.
 
         Example:
-            >>> natural = Cell("sac", "natural", 0.0, seeds=(0, 1), returns=(9., 11.), lengths=(5, 5), sizes=(0., 0.))
-            >>> attacked = Cell("sac", "pgd", 0.1, seeds=(1, 0), returns=(6., 4.), lengths=(5, 5), sizes=(0.1, 0.1))
+            >>> natural = Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0))
+            >>> attacked = Cell("sac", "pgd", 0.1, (1, 0), (6.0, 4.0), (5, 5), (0.1, 0.1))
             >>> print(attacked.change(natural))
             -5.000 [-5.000, -5.000]
         """
+        unpaired = sorted(set(self.seeds) ^ set(reference.seeds))
         check(
-            set(self.seeds) == set(reference.seeds),
-            f"The cells must hold the same seeds, got {sorted(set(self.seeds) ^ set(reference.seeds))} in one only.",
+            not unpaired,
+            f"The cells must hold the same seeds, got {unpaired} in one only.",
             fix="evaluate both with the same `seed` and `episodes`.",
         )
         other = dict(zip(reference.seeds, reference.returns, strict=True))
@@ -108,7 +125,10 @@ class Results:
     def __post_init__(self) -> None:
         keys = [(cell.agent, cell.attack, cell.epsilon) for cell in self.cells]
         repeated = sorted({key for key in keys if keys.count(key) > 1})
-        check(not repeated, f"`cells` must hold each agent, attack and epsilon once, got {repeated} again.")
+        check(
+            not repeated,
+            f"`cells` must hold each agent, attack and epsilon once, got {repeated} again.",
+        )
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -128,7 +148,9 @@ class Results:
     def find(self, agent: str, attack: str, epsilon: float) -> Cell | None:
         """The cell with these three names, if it was measured."""
         key = (agent, attack, epsilon)
-        return next((cell for cell in self.cells if (cell.agent, cell.attack, cell.epsilon) == key), None)
+        return next(
+            (cell for cell in self.cells if (cell.agent, cell.attack, cell.epsilon) == key), None
+        )
 
     def natural(self, agent: str) -> Cell | None:
         """The agent without an attack, if it was measured."""
@@ -137,13 +159,15 @@ class Results:
     def worst(self, agent: str, epsilon: float) -> Cell | None:
         """The cell with the lowest mean return over all attacks of this epsilon, if there is one.
 
-        The minimum over attacks of the mean, as the papers report it. Being chosen for its low mean, its own interval
-        is slightly too low; evaluate the chosen attack again on fresh seeds for an unbiased figure.
+        The minimum over attacks of the mean, as the papers report it. Being chosen for its low
+        mean, its own interval is slightly too low; evaluate the chosen attack again on fresh seeds
+        for an unbiased figure.
 
         Example:
             >>> def cell(attack, epsilon, *returns):
             ...     return Cell("sac", attack, epsilon, (0, 1), returns, (5, 5), (epsilon, epsilon))
-            >>> results = Results((cell("fgsm", 0.1, 8.0, 9.0), cell("pgd", 0.1, 3.0, 4.0)), Provenance("Task-v0"))
+            >>> cells = cell("fgsm", 0.1, 8.0, 9.0), cell("pgd", 0.1, 3.0, 4.0)
+            >>> results = Results(cells, Provenance("Task-v0"))
             >>> results.worst("sac", 0.1).attack
             'pgd'
         """

@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 class ResultsFileError(ValueError):
-    """A file that does not hold results, or damaged ones; the message names the file and the field."""
+    """A file without results, or with damaged ones; the message names the file and the field."""
 
 
 def save_results(results: Results, path: str | os.PathLike[str]) -> Path:
-    """Write the results as JSON; an existing file is replaced in one move, never left half-written."""
+    """Write the results as JSON; an existing file is replaced in one move, never half-written."""
     path = Path(path)
     content = {
         "format": FORMAT,
@@ -46,11 +46,12 @@ def read_results(path: str | os.PathLike[str]) -> Results:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ResultsFileError: If the file is not JSON, holds something else, was written by a newer version, or is damaged.
+        ResultsFileError: If the file is not JSON, holds something else, was written by a newer
+            version, or is damaged.
 
     Example:
         >>> import tempfile
-        >>> cell = Cell("sac", "natural", 0.0, seeds=(0, 1), returns=(9.0, 11.0), lengths=(5, 5), sizes=(0.0, 0.0))
+        >>> cell = Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0))
         >>> results = Results((cell,), Provenance("Pendulum-v1"))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     read_results(save_results(results, f"{folder}/results.json")) == results
@@ -74,13 +75,15 @@ class _Fields:
 
     def __init__(self, content: object, name: str) -> None:
         if not isinstance(content, Mapping):
-            raise ValueError(f"{name} must be a JSON object, got {type(content).__name__}.")
+            raise ResultsFileError(f"{name} must be a JSON object, got {type(content).__name__}.")
         self.content = content
         self.name = name
 
     def take(self, field: str, decode: Callable[[Any], T]) -> T:
         if field not in self.content:
-            raise ValueError(f"{self.name} must have the field `{field}`, got {sorted(map(str, self.content))}.")
+            raise ValueError(
+                f"{self.name} must have the field `{field}`, got {sorted(map(str, self.content))}."
+            )
         try:
             return decode(self.content[field])
         except (TypeError, ValueError, OverflowError) as error:
@@ -95,7 +98,9 @@ def _results(file: _Fields) -> Results:
         raise ValueError(f"`schema` must be at most {SCHEMA}, got {schema}. Fix: update advwrap.")
     provenance = _provenance(_Fields(file.take("provenance", _plain), "provenance"))
     cells = file.take("cells", _tuple_of(_plain))
-    return Results(tuple(_cell(_Fields(cell, f"cell {i}")) for i, cell in enumerate(cells)), provenance)
+    return Results(
+        tuple(_cell(_Fields(cell, f"cell {i}")) for i, cell in enumerate(cells)), provenance
+    )
 
 
 def _provenance(record: _Fields) -> Provenance:

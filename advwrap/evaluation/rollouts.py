@@ -24,9 +24,11 @@ MOST_ENVS = 32
 
 
 class Channel(Protocol):
-    """Puts an attack into a vector environment: `AdversarialObs`, `AdversarialAction`, or your own."""
+    """Puts an attack into a vector environment: `AdversarialObs`, `AdversarialAction`, your own."""
 
-    def __call__(self, env: Any, /, *, attack: Any) -> Any: ...
+    def __call__(self, env: Any, /, *, attack: Any) -> Any:
+        """The attacked environment."""
+        ...
 
 
 def evaluate(
@@ -45,9 +47,9 @@ def evaluate(
 ) -> Cell:
     """Play `episodes` episodes, episode i from the state that ``reset(seed=seed + i)`` gives.
 
-    Two calls with the same `seed` and `episodes` are paired: the clean and the attacked episode i start from the same
-    state. Every episode counts exactly once, however long it lasts, so the number of environments that run together
-    changes the speed and not the result.
+    Two calls with the same `seed` and `episodes` are paired: the clean and the attacked episode i
+    start from the same state. Every episode counts exactly once, however long it lasts, so the
+    number of environments that run together changes the speed and not the result.
 
     Args:
         policy: The agent, called with a batch of observations (see `Acts`).
@@ -60,7 +62,8 @@ def evaluate(
         seed: Reset seed of the first one.
         num_envs: Environments that run together; by default at most `MOST_ENVS`.
         channel: Where the attack is injected; `AdversarialObs` by default.
-        advance: Called after every step with the number of episodes that ended in it; by default a progress bar.
+        advance: Called after every step with the number of episodes that ended in it; by default a
+            progress bar.
 
     Returns:
         The cell, with one return, length and mean perturbation size per episode.

@@ -1,4 +1,4 @@
-"""Which row of a vector environment plays which episode, so that every episode counts exactly once."""
+"""Which row of a vector environment plays which episode, so that each counts exactly once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ IDLE = -1
 class Schedule:
     """Hands the episodes 0, 1, ... to the rows, one after the other, and never twice.
 
-    An episode once begun is always played to its end and counted, however long it takes: stopping at the first n
-    finished episodes would favour the short ones. A row with nothing left to play is idle.
+    An episode once begun is always played to its end and counted, however long it takes: stopping
+    at the first n finished episodes would favour the short ones. A row with nothing left to play is
+    idle.
 
     Args:
         episodes: Number of episodes in total.
@@ -33,7 +34,10 @@ class Schedule:
 
     def __init__(self, *, episodes: int, rows: int) -> None:
         check(episodes >= 1, f"`episodes` must be >= 1, got {episodes}.")
-        check(1 <= rows <= episodes, f"`rows` must be in [1, {episodes}] (one per episode), got {rows}.")
+        check(
+            1 <= rows <= episodes,
+            f"`rows` must be in [1, {episodes}] (one per episode), got {rows}.",
+        )
         self.episodes = episodes
         self.playing = np.arange(rows)
         self.begun = rows

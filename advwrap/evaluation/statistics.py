@@ -1,7 +1,8 @@
 """How sure are we of a score: interquartile mean and stratified bootstrap intervals.
 
-The measures of Agarwal et al. 2021, *Deep Reinforcement Learning at the Edge of the Statistical Precipice*
-(https://arxiv.org/abs/2108.13264), and of its package rliable, whose numbers the tests hold as a reference.
+The measures of Agarwal et al. 2021, *Deep Reinforcement Learning at the Edge of the Statistical
+Precipice* (https://arxiv.org/abs/2108.13264), and of its package rliable, whose numbers the tests
+hold as a reference.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ Floats = NDArray[np.float64]
 class Statistic(Protocol):
     """A number that summarises a sample, computed along one axis, such as `mean` or `iqm`."""
 
-    def __call__(self, values: ArrayLike, /, *, axis: int = -1) -> Floats: ...
+    def __call__(self, values: ArrayLike, /, *, axis: int = -1) -> Floats:
+        """The number, for each position along the other axes."""
+        ...
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic of a sample and the interval that covers its true value with probability `confidence`.
+    """A statistic and the interval that covers its true value with probability `confidence`.
 
     Example:
         >>> print(Interval(value=3.0, low=2.5, high=4.0, confidence=0.95))
@@ -41,13 +44,15 @@ class Interval:
     confidence: float
 
     def __str__(self) -> str:
-        if not math.isfinite(self.high - self.low):  # a single episode: nothing is known about the spread
+        if not math.isfinite(
+            self.high - self.low
+        ):  # a single episode: nothing is known about the spread
             return rounded(self.value)
         return f"{rounded(self.value)} [{rounded(self.low)}, {rounded(self.high)}]"
 
 
 def rounded(value: float) -> str:
-    """Four significant digits, never fewer than the integer part, never an exponent for everyday returns.
+    """Four significant digits, or the whole integer part; no exponent.
 
     Example:
         >>> rounded(12345.6), rounded(-359.123), rounded(0.12345), rounded(0.0)
@@ -65,15 +70,16 @@ def mean(values: ArrayLike, /, *, axis: int = -1) -> Floats:
 
 
 def std(values: ArrayLike, /, *, axis: int = -1) -> Floats:
-    """The standard deviation of the sample, divided by n (the convention of the robust-RL tables)."""
+    """The standard deviation of the sample, with n below the sum, as in the robust-RL tables."""
     return np.asarray(np.std(np.asarray(values, np.float64), axis=axis))
 
 
 def iqm(values: ArrayLike, /, *, axis: int = -1) -> Floats:
     """The interquartile mean: the mean of what remains without the lowest and the highest quarter.
 
-    With n values sorted, x_(1) <= ... <= x_(n), and k = floor(n / 4): IQM = mean(x_(k+1), ..., x_(n-k)).
-    Less moved by a single escaped or crashed episode than the mean, and of smaller variance than the median.
+    With n values sorted, x_(1) <= ... <= x_(n), and k = floor(n / 4): IQM = mean(x_(k+1), ...,
+    x_(n-k)). Less moved by a single escaped or crashed episode than the mean, and of smaller
+    variance than the median.
 
     Source: Agarwal et al. 2021, section 4.3.
 
@@ -93,8 +99,9 @@ def bootstrap_interval(
 ) -> Interval:
     """The percentile bootstrap interval of a statistic, resampled within each stratum.
 
-    Each stratum (the episodes of one training seed, the runs of one task) is drawn with replacement on its own, so
-    that every resample holds as many values of each as the data; the statistic is taken over all of them together.
+    Each stratum (the episodes of one training seed, the runs of one task) is drawn with replacement
+    on its own, so that every resample holds as many values of each as the data; the statistic is
+    taken over all of them together.
 
     Source: Agarwal et al. 2021, section 4.1 (stratified bootstrap, percentile method).
 
@@ -111,7 +118,8 @@ def bootstrap_interval(
     Example:
         >>> print(bootstrap_interval([1.0, 2.0, 3.0, 4.0]))
         2.500 [1.500, 3.500]
-        >>> print(bootstrap_interval([1.0, 2.0, 3.0, 4.0], [101.0, 102.0, 103.0, 104.0], statistic=iqm))
+        >>> tasks = [1.0, 2.0, 3.0, 4.0], [101.0, 102.0, 103.0, 104.0]
+        >>> print(bootstrap_interval(*tasks, statistic=iqm))
         52.50 [51.50, 53.50]
     """
     check(len(strata) > 0, "`strata` must hold at least one sample, got none.")
@@ -146,8 +154,8 @@ def paired_difference(
 ) -> Interval:
     """The interval of the change that an attack makes, from episodes that began in the same state.
 
-    The differences d_i = treated_i - control_i of the pairs are bootstrapped, so the luck of the start states, which
-    both share, cancels. Negative: the treatment lowers the return.
+    The differences d_i = treated_i - control_i of the pairs are bootstrapped, so the luck of the
+    start states, which both share, cancels. Negative: the treatment lowers the return.
 
     Example:
         >>> print(paired_difference([5.0, 15.0, 25.0], [10.0, 20.0, 30.0]))
@@ -155,7 +163,8 @@ def paired_difference(
     """
     check(
         len(treated) == len(control),
-        f"`treated` and `control` must have one value per pair, got {len(treated)} and {len(control)}.",
+        "`treated` and `control` must have one value per pair, "
+        f"got {len(treated)} and {len(control)}.",
         fix="evaluate both with the same `seed` and `episodes`.",
     )
     differences = np.asarray(treated, np.float64) - np.asarray(control, np.float64)

@@ -1,4 +1,4 @@
-"""Results as rows of text: the one source of the Markdown report and of the table in the terminal."""
+"""Results as rows of text: the one source of the Markdown report and of the terminal's table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TextTable:
         return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
     def transposed(self) -> TextTable:
-        """Rows and columns exchanged: a few agents side by side fit into a terminal, many epsilons do not."""
+        """Rows and columns exchanged: a terminal has room for few agents, not for many epsilons."""
         columns, *rows = zip(self.columns, *self.rows, strict=True)
         return TextTable(self.title, ("", *columns[1:]), tuple(rows))
 
@@ -49,8 +49,12 @@ class TextTable:
 
 
 def by_attack(results: Results, epsilon: float) -> TextTable:
-    """Agents against attacks at one epsilon: mean return with its interval, and the worst of the attacks."""
-    attacks = [name for name in results.attacks if any(results.find(a, name, epsilon) for a in results.agents)]
+    """Agents against attacks at one epsilon: mean return, its interval, and the worst attack."""
+    attacks = [
+        name
+        for name in results.attacks
+        if any(results.find(a, name, epsilon) for a in results.agents)
+    ]
     return TextTable(
         title=f"Mean return at epsilon {epsilon:g}",
         columns=("agent", "natural", *attacks, "worst"),
@@ -83,7 +87,7 @@ def by_epsilon(results: Results) -> TextTable:
 
 
 def in_detail(results: Results) -> TextTable:
-    """One line per cell: mean, interquartile mean, change against the natural return paired by seed, size, length."""
+    """One line per cell; the change is that against the natural return, paired by seed."""
     costs = any(cell.costs is not None for cell in results.cells)
     columns = ("agent", "attack", "epsilon", "mean", "IQM", "change", "executed size", "length")
     return TextTable(
@@ -94,9 +98,13 @@ def in_detail(results: Results) -> TextTable:
 
 
 def table(results: Results) -> Table:
-    """What to print at the end of an evaluation: the worst attack by epsilon, or all attacks if there is one epsilon."""
+    """What to print: the worst attack of every epsilon, or every attack of a single epsilon."""
     single = len(results.epsilons) == 1
-    return (by_attack(results, results.epsilons[0]) if single else by_epsilon(results)).transposed().rich()
+    return (
+        (by_attack(results, results.epsilons[0]) if single else by_epsilon(results))
+        .transposed()
+        .rich()
+    )
 
 
 def _details(results: Results, cell: Cell, *, costs: bool) -> tuple[str, ...]:

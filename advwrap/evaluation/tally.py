@@ -18,7 +18,8 @@ class Tally:
 
     Example:
         >>> tally = Tally(episodes=2)
-        >>> tally.add(np.array([1, -1]), np.array([True, False]), rewards=np.array([5.0, 9.0]), sizes=np.zeros(2), info={})
+        >>> playing, active = np.array([1, -1]), np.array([True, False])
+        >>> tally.add(playing, active, rewards=np.array([5.0, 9.0]), sizes=np.zeros(2), info={})
         >>> tally.returns.tolist(), tally.lengths.tolist()
         ([0.0, 5.0], [0, 1])
     """
@@ -30,7 +31,13 @@ class Tally:
         self._sizes = np.zeros(episodes)
 
     def add(
-        self, playing: NDArray[np.int64], active: NDArray[np.bool_], *, rewards: Floats, sizes: Floats, info: Any
+        self,
+        playing: NDArray[np.int64],
+        active: NDArray[np.bool_],
+        *,
+        rewards: Floats,
+        sizes: Floats,
+        info: Any,
     ) -> None:
         """Add one step.
 
