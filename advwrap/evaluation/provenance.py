@@ -48,9 +48,8 @@ def _command() -> str:
     typed = sys.orig_argv
     script = typed[1] if len(typed) > 1 else "-"
     if script == sys.argv[0] and not script.startswith("-") and Path(script).suffix != ".py":
-        typed = typed[
-            1:
-        ]  # a console script: `python /somewhere/bin/advwrap demo` was `advwrap demo`
+        # A console script: what runs as `python /somewhere/bin/advwrap demo` was `advwrap demo`.
+        typed = typed[1:]
     return shlex.join([Path(typed[0]).name, *typed[1:]])
 
 
