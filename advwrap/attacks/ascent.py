@@ -14,6 +14,7 @@ from advwrap.attacks.region import Region
 from advwrap.errors import GradientError
 from advwrap.objectives import Score
 from advwrap.sets.rows import per_row
+from advwrap.victims import Chained
 
 StepSize = float | Callable[[int], float]
 """A step as a fraction of the radius: constant, or a function of the iteration 0, 1, ..."""
@@ -32,20 +33,30 @@ def gradient(score: Score, x: Tensor) -> tuple[Tensor, Tensor]:
         >>> gradient(lambda x: x.square().sum(-1), torch.ones(1, 2))
         (tensor([2.]), tensor([[2., 2.]]))
     """
+    if isinstance(score, Chained):
+        y, pullback = score.linearize(x)
+        value, grad = _autograd(score.outer, y, x.shape[:1])
+        grad = pullback(grad)
+    else:
+        value, grad = _autograd(score, x, x.shape[:1])
+    return value, grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _autograd(score: Score, x: Tensor, rows: torch.Size) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         value = score(x)
-        if value.shape != x.shape[:1]:
+        if value.shape != rows:
             raise ValueError(
-                f"an objective must return one score per row, shape {tuple(x.shape[:1])}, got {tuple(value.shape)}. "
+                f"an objective must return one score per row, shape {tuple(rows)}, got {tuple(value.shape)}. "
                 "Fix: sum over the features, not over the batch."
             )
         if not value.requires_grad:
             raise GradientError(_NO_GRADIENT)
-        (grad,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
+        (grad,) = torch.autograd.grad(value, x, torch.ones_like(value), allow_unused=True)
     if grad is None:
         raise GradientError(_NO_GRADIENT)
-    return value.detach(), torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
+    return value.detach(), grad
 
 
 _NO_GRADIENT = (

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical
 
 from advwrap.errors import check
 from advwrap.randomness import Streams
 from advwrap.victims import AnyPolicy, Context, as_policy
+from advwrap.victims.laws import CategoricalLaw
 
 
 class Budget:
@@ -174,13 +174,13 @@ class GapAbove(Budget):
             return gap > self.threshold
 
     def _preference(self, clean: Tensor, context: Context | None) -> Tensor:
-        distribution = as_policy(self.victim).distribution(clean, context)
-        if not isinstance(distribution, Categorical):
+        law = as_policy(self.victim).law(clean, context)
+        if not isinstance(law, CategoricalLaw):
             raise TypeError(
                 "`victim` must be a discrete policy for a preference gap, got a continuous one. "
                 "Fix: GapAbove(None, threshold, gap=lambda observation, context: ...)."
             )
-        return distribution.probs.amax(-1) - distribution.probs.amin(-1)
+        return law.probs.amax(-1) - law.probs.amin(-1)
 
 
 def count(context: Context | None, name: str, budget: Budget) -> Tensor:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
-from torch.nn import functional as F
 
 from advwrap.errors import check
 from advwrap.objectives.protocol import Score
 from advwrap.victims import AnyPolicy, Context, Policy, as_policy
+from advwrap.victims.laws import CategoricalLaw, Law, NormalLaw
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +53,13 @@ class ActionShift:
         policy: Policy = self.policy  # type: ignore[assignment]
         with torch.no_grad():
             reference = policy.mean(clean, context)
-            weight = _relative_std(policy.distribution(clean, context)) if self.by_std else None
+            weight = _relative_std(policy.law(clean, context)) if self.by_std else None
 
-        def score(x: Tensor) -> Tensor:
-            shift = policy.mean(x, context) - reference
-            return (shift if weight is None else shift / weight).square().flatten(1).sum(1)
+        def distance(output: Any) -> Tensor:
+            shift = policy.head.mean(output) - reference
+            return (shift if weight is None else shift / weight).square().sum(-1)
 
-        return score
+        return policy.then(distance, context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,7 @@ class PolicyKL:
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind to the clean input."""
         policy, reference = _reference(self.policy, clean, context)
-        return lambda x: kl_divergence(reference, policy.distribution(x, context))
+        return policy.then(lambda output: reference.kl(policy.head.law(output)), context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +126,7 @@ class CrossEntropy:
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind to the clean input."""
         policy, reference = _reference(self.policy, clean, context)
-        return lambda x: _cross_entropy(policy.distribution(x, context), reference)
+        return policy.then(lambda output: policy.head.law(output).cross_entropy(reference), context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +157,8 @@ class AvoidAction:
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind to the clean input."""
         policy, reference = _reference(self.policy, clean, context)
-        action = reference.logits.argmax(-1) if isinstance(reference, Categorical) else reference.mean
-        return lambda x: -_log_prob(policy.distribution(x, context), action)
+        action = reference.mode()
+        return policy.then(lambda output: -policy.head.law(output).log_prob(action), context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,38 +195,29 @@ class SeekAction:
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind to the clean input."""
         policy, reference = _reference(self.policy, clean, context)
-        discrete = isinstance(reference, Categorical)
-        if self.target is None:
-            check(discrete, "`target` must be given for a continuous policy, got None.", fix="SeekAction(p, target=a).")
-            action = reference.logits.argmin(-1)
-        else:
+        if self.target is not None:
             target = self.target(clean) if callable(self.target) else torch.as_tensor(self.target)
-            action = target.to(clean.device).expand(reference.batch_shape + reference.event_shape)
-        return lambda x: _log_prob(policy.distribution(x, context), action)
+            action = target.to(clean.device).expand_as(reference.mode())
+        else:
+            check(
+                isinstance(reference, CategoricalLaw),
+                "`target` must be given for a continuous policy, got None.",
+                fix="SeekAction(policy, target=action).",
+            )
+            action = reference.logits.argmin(-1)  # type: ignore[attr-defined]
+        return policy.then(lambda output: policy.head.law(output).log_prob(action), context)
 
 
-def _reference(policy: AnyPolicy, clean: Tensor, context: Context | None) -> tuple[Policy, Distribution]:
+def _reference(policy: AnyPolicy, clean: Tensor, context: Context | None) -> tuple[Policy, Law]:
     adapted: Policy = policy  # type: ignore[assignment]
     with torch.no_grad():
-        return adapted, adapted.distribution(clean, context)
+        return adapted, adapted.law(clean, context)
 
 
-def _log_prob(distribution: Distribution, action: Tensor) -> Tensor:
-    if isinstance(distribution, Categorical):
-        return -F.cross_entropy(distribution.logits, action, reduction="none")
-    return distribution.log_prob(action)
-
-
-def _cross_entropy(p: Distribution, q: Distribution) -> Tensor:
-    """H(p, q) = - E_p[log q]."""
-    if isinstance(p, Categorical) and isinstance(q, Categorical):
-        return -(p.probs * q.logits).sum(-1)
-    if isinstance(p, Independent) and isinstance(p.base_dist, Normal):
-        shift = (p.mean - q.mean).square() + p.variance
-        return (shift / (2 * q.variance) + q.stddev.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
-    return kl_divergence(p, q) + p.entropy()
-
-
-def _relative_std(distribution: Distribution) -> Tensor:
-    std = distribution.stddev
-    return std / std.mean(-1, keepdim=True)
+def _relative_std(law: Law) -> Tensor:
+    check(
+        isinstance(law, NormalLaw),
+        f"`by_std` needs a normal policy, got {type(law).__name__}.",
+        fix="Gaussian(net, std), or by_std=False.",
+    )
+    return law.scale / law.scale.mean(-1, keepdim=True)  # type: ignore[attr-defined,no-any-return]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
-from advwrap.victims import Context
+from advwrap.victims import Context, Score
 
-Score = Callable[[Tensor], Tensor]
-"""``f(perturbed [B, ...]) -> [B]``, higher is better for the adversary, row by row."""
+__all__ = ["Objective", "Score"]
 
 
 class Objective(Protocol):
-    """``objective(clean, context) -> f``: what depends on the clean input alone is computed here, not in every step."""
+    """``objective(clean, context) -> f`` with ``f(perturbed [B, ...]) -> [B]``, higher is better for the adversary.
+
+    What depends on the clean input alone is computed when binding, not in every step.
+    """
 
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind the objective to the clean input."""

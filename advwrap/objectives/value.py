@@ -53,8 +53,7 @@ class LowValue:
 
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind to the clean input."""
-        value = _value_at(self, clean, context)
-        return lambda x: -self.reduce(value(x), 0)
+        return _valued(self, lambda values: -self.reduce(values, 0), clean, context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +80,7 @@ class HighReward:
 
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind to the clean input."""
-        value = _value_at(self, clean, context)
-        return lambda x: self.reduce(value(x), 0)
+        return _valued(self, lambda values: self.reduce(values, 0), clean, context)
 
 
 class HighCost(HighReward):
@@ -116,17 +114,17 @@ def _adapt(objective: Valued) -> None:
             object.__setattr__(objective, name, adapt(getattr(objective, name)))
 
 
-def _value_at(objective: Valued, clean: Tensor, context: Context | None) -> Score:
-    """``x -> [E, B]``: the ensemble's values when the attacked input is x."""
+def _valued(objective: Valued, sign: Score, clean: Tensor, context: Context | None) -> Score:
+    """The score of the attacked input x, from the ensemble's values [E, B] there."""
     critic: Critic = objective.critic  # type: ignore[assignment]
     if objective.value is not None:
         value: Critic = objective.value  # type: ignore[assignment]
-        return lambda x: value(x, None, context)
+        return lambda x: sign(value(x, None, context))
     if objective.policy is not None:
         policy: Policy = objective.policy  # type: ignore[assignment]
-        return lambda x: critic(clean, policy.mean(x, context), context)
+        return policy.then(lambda output: sign(critic(clean, policy.head.mean(output), context)), context)
     state = _state(context, type(objective).__name__)
-    return lambda action: critic(state, action, context)
+    return lambda action: sign(critic(state, action, context))
 
 
 def _state(context: Context | None, name: str) -> Tensor:

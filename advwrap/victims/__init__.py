@@ -3,12 +3,13 @@
 from advwrap.victims.adapt import AnyCritic, AnyPolicy, as_critic, as_policy
 from advwrap.victims.critic import Critic, NetworkCritic, TabularCritic
 from advwrap.victims.network import Network
-from advwrap.victims.policy import Categorical, Context, Deterministic, Gaussian, Policy
+from advwrap.victims.policy import Categorical, Chained, Context, Deterministic, Gaussian, Policy, Score
 
 __all__ = [
     "AnyCritic",
     "AnyPolicy",
     "Categorical",
+    "Chained",
     "Context",
     "Critic",
     "Deterministic",
@@ -16,6 +17,7 @@ __all__ = [
     "Network",
     "NetworkCritic",
     "Policy",
+    "Score",
     "TabularCritic",
     "as_critic",
     "as_policy",

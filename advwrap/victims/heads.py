@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, Normal
+from torch.distributions import Distribution
+
+from advwrap.victims.laws import CategoricalLaw, Law, NormalLaw, law_of
 
 
 class Head(Protocol):
@@ -18,13 +20,9 @@ class Head(Protocol):
         """The deterministic action [B, A] of a continuous policy, the probabilities [B, n] of a discrete one."""
         ...
 
-    def distribution(self, output: Any) -> Distribution:
-        """A `torch.distributions` object with batch shape [B]; before a tanh, where there is one."""
+    def law(self, output: Any) -> Law:
+        """The action distribution, before a tanh where there is one."""
         ...
-
-
-def _normal(loc: Tensor, scale: Tensor) -> Independent:
-    return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,9 @@ class DeterministicHead:
         """The output itself."""
         return _tensor(output)
 
-    def distribution(self, output: Tensor) -> Distribution:
+    def law(self, output: Tensor) -> Law:
         """N(output, 1): its KL divergence is half the squared distance of the actions."""
-        return _normal(_tensor(output), torch.ones_like(output))
+        return NormalLaw(_tensor(output), torch.ones_like(output))
 
 
 @dataclass(frozen=True)
@@ -54,19 +52,15 @@ class NormalHead:
 
     def mean(self, output: Any) -> Tensor:
         """squash(loc)."""
-        loc, _ = self._parameters(output)
+        loc = _tensor(output if self.std is not None else output[0])
         return loc if self.squash is None else self.squash(loc)
 
-    def distribution(self, output: Any) -> Distribution:
+    def law(self, output: Any) -> Law:
         """N(loc, scale) before squashing: a common bijection changes no divergence."""
-        loc, scale = self._parameters(output)
-        return _normal(loc, scale)
-
-    def _parameters(self, output: Any) -> tuple[Tensor, Tensor]:
         if self.std is None:
             loc, scale = output
-            return loc, scale
-        return output, torch.as_tensor(self.std, dtype=output.dtype, device=output.device).expand_as(output)
+            return NormalLaw(loc, scale)
+        return NormalLaw(output, torch.as_tensor(self.std, dtype=output.dtype, device=output.device).expand_as(output))
 
 
 @dataclass(frozen=True)
@@ -77,36 +71,41 @@ class CategoricalHead:
         """softmax(logits)."""
         return _tensor(output).softmax(-1)
 
-    def distribution(self, output: Tensor) -> Distribution:
+    def law(self, output: Tensor) -> Law:
         """Categorical(logits)."""
-        return Categorical(logits=_tensor(output), validate_args=False)
+        return CategoricalLaw(_tensor(output))
 
 
 @dataclass(frozen=True)
 class DistributionHead:
-    """The output is a distribution already."""
+    """The output is a `torch.distributions` object already."""
 
     def mean(self, output: Distribution) -> Tensor:
-        """Probabilities, else the deterministic sample, else the mode, else the mean."""
-        if is_categorical(output):
-            return output.probs  # type: ignore[attr-defined,no-any-return]
-        for name in ("deterministic_sample", "mode", "mean"):
-            try:
-                return getattr(output, name)  # type: ignore[no-any-return]
-            except (AttributeError, NotImplementedError, RuntimeError):
-                continue
-        raise TypeError(f"the policy's {type(output).__name__} has no deterministic action, mode or mean.")
+        """Probabilities, or the deterministic sample, mode or mean of the distribution itself (after a tanh)."""
+        law = law_of(output)
+        return law.probs if isinstance(law, CategoricalLaw) else law.mode()
 
-    def distribution(self, output: Distribution) -> Distribution:
-        """The distribution, without the outer transforms that torch cannot compare."""
-        if is_categorical(output):
-            return Categorical(logits=output.logits, validate_args=False)  # type: ignore[attr-defined]
-        return output
+    def law(self, output: Distribution) -> Law:
+        """Its closed form where there is one."""
+        return law_of(output)
 
 
-def is_categorical(distribution: Distribution) -> bool:
-    """Whether the distribution is over a finite list (categorical, one-hot, masked)."""
-    return hasattr(distribution, "logits") and hasattr(distribution, "probs")
+@dataclass(frozen=True)
+class OutputHead:
+    """Decides by what comes: a tensor is an action, a pair is (loc, scale), a distribution is itself."""
+
+    def mean(self, output: Any) -> Tensor:
+        """The deterministic action, or probabilities."""
+        return self._head(output).mean(output)
+
+    def law(self, output: Any) -> Law:
+        """The action distribution."""
+        return self._head(output).law(output)
+
+    def _head(self, output: Any) -> Head:
+        if isinstance(output, Distribution):
+            return DistributionHead()
+        return NormalHead() if isinstance(output, tuple) and len(output) == 2 else DeterministicHead()
 
 
 def _tensor(output: Any) -> Tensor:

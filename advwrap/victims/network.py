@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advwrap.victims.frozen import Layer, Weights, run_chain, split_chain
+from advwrap.victims.chain import Chain, Pullback, Weights, split_chain
 from advwrap.victims.quiet import mode_dependent, quietly
 
 
@@ -25,11 +25,12 @@ def sequence_of(module: nn.Module) -> list[nn.Module] | None:
         return None
     # A subclass counts if it inherits the forward; torchrl's MLP overrides it to join its inputs, as `Network` does.
     inherits = type(module).forward is nn.Sequential.forward
-    if not (inherits or type(module).__module__ == "torchrl.modules.models.models") or module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+    if not (inherits or type(module).__module__ == "torchrl.modules.models.models"):
+        return None
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
         return None
     modules: list[nn.Module] = []
     for child in module:
-        # An MLP in the middle of a chain gets one input, so joining changes nothing.
         inner = sequence_of(child) if isinstance(child, nn.Sequential) else [child]
         if inner is None:
             return None
@@ -42,11 +43,11 @@ class Network:
 
     Inputs are joined along the last axis for a plain MLP, passed as they are to anything else, and cast to the dtype of
     the parameters (so that float64 observations reach a float32 victim). A plain chain of linear layers, tanh and ReLU
-    runs as one frozen function; its remaining modules, and any other module, run as they are in eval mode.
+    is known as a `Chain`; its remaining modules, and any other module, run as they are in eval mode.
 
     Args:
         module: What to call.
-        fast: Whether to look for the frozen path; False serves comparisons.
+        fast: Whether to look for the chain; False serves comparisons.
 
     Raises:
         ValueError: If an input lies on another device than the parameters.
@@ -54,13 +55,13 @@ class Network:
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
         >>> x = torch.zeros(5, 3, dtype=torch.float64)
-        >>> Network(net)(x).shape, Network(net).layers is not None
+        >>> Network(net)(x).shape, Network(net).chain is not None
         (torch.Size([5, 2]), True)
     """
 
     def __init__(self, module: Callable[..., Any], *, fast: bool = True) -> None:
         self.module = module
-        self.layers: list[Layer] = []
+        self.chain: Chain | None = None
         self.rest: list[nn.Module] = []
         self._modal: list[nn.Module] = []
         self._reference: Tensor | None = None
@@ -69,20 +70,37 @@ class Network:
             floating = (p for p in (*module.parameters(), *module.buffers()) if p.is_floating_point())
             self._reference = next(floating, None)
             modules = sequence_of(module) if fast else None
-            if modules is not None:
-                self.layers, known = split_chain(modules, live)
-                self.rest = modules[known:]
+            layers, known = split_chain(modules, live) if modules is not None else ([], 0)
+            if modules is not None and layers:
+                self.chain, self.rest = Chain(layers), modules[known:]
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Apply the module."""
-        inputs = tuple(self._cast(x) for x in inputs)
+        if self.chain is not None:
+            return self.finish(self.chained(*inputs))
         with quietly(self._modal):
-            if not self.layers:
-                return self.module(*inputs)
-            out: Any = run_chain(self.layers, torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0])
+            return self.module(*(self._cast(x) for x in inputs))
+
+    def chained(self, *inputs: Tensor) -> Tensor:
+        """The chain's output; autograd may follow."""
+        assert self.chain is not None
+        cast = [self._cast(x) for x in inputs]
+        return self.chain(torch.cat(cast, -1) if len(cast) > 1 else cast[0])
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """The chain's output at x and the pullback to x; `finish` turns it into the network's output."""
+        assert self.chain is not None
+        y, pullback = self.chain.linearize(self._cast(x))
+        return y, lambda grad: pullback(grad).to(x.dtype)
+
+    def finish(self, y: Any) -> Any:
+        """Apply the modules that follow the chain."""
+        if not self.rest:
+            return y
+        with quietly(self._modal):
             for module in self.rest:
-                out = module(out)
-            return out
+                y = module(y)
+        return y
 
     def _cast(self, x: Tensor) -> Tensor:
         mine = self._reference

@@ -7,13 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
-from advwrap.victims.heads import CategoricalHead, DeterministicHead, DistributionHead, Head, NormalHead
+from advwrap.victims.chain import Pullback
+from advwrap.victims.heads import CategoricalHead, DeterministicHead, Head, NormalHead, OutputHead
+from advwrap.victims.laws import Law
 from advwrap.victims.network import Network
 
 Context = Mapping[str, Any]
 """What else the victim reads: recurrent state, action mask, the observation when the action is attacked."""
+
+Score = Callable[[Tensor], Tensor]
+"""``f(x [B, ...]) -> [B]``, row by row."""
 
 Forward = Callable[[Tensor, Any], Any]
 
@@ -22,10 +26,11 @@ class Policy:
     """A victim policy: a pure function of the observation, and a head that reads its output.
 
     Args:
-        forward: ``forward(observation, context) -> output``.
+        forward: ``forward(observation, context) -> output``, or a `Network` of the observation alone.
         head: How the output becomes an action and a distribution.
+        read: Applied to the output before the head.
 
-    Shapes: observations [B, ...] -> mean [B, A] (or probabilities [B, n]), distribution with batch shape [B].
+    Shapes: observations [B, ...] -> mean [B, A] (or probabilities [B, n]).
 
     Example:
         >>> policy = Policy(lambda obs, context: obs * 2, DeterministicHead())
@@ -33,20 +38,59 @@ class Policy:
         tensor([[2., 2., 2.]])
     """
 
-    def __init__(self, forward: Forward, head: Head) -> None:
-        self.forward = forward
+    def __init__(self, forward: Forward | Network, head: Head, *, read: Callable[[Any], Any] | None = None) -> None:
+        self.network = forward if isinstance(forward, Network) else None
+        self._forward = None if isinstance(forward, Network) else forward
         self.head = head
+        self.read = read
+
+    def output(self, observation: Tensor, context: Context | None = None) -> Any:
+        """What the head reads."""
+        if self.network is not None:
+            return self._read(self.network(observation))
+        return self._read(self._forward(observation, context))  # type: ignore[misc]
 
     def mean(self, observation: Tensor, context: Context | None = None) -> Tensor:
         """The deterministic action [B, A] of a continuous policy, the probabilities [B, n] of a discrete one."""
-        return self.head.mean(self.forward(observation, context))
+        return self.head.mean(self.output(observation, context))
 
-    def distribution(self, observation: Tensor, context: Context | None = None) -> Distribution:
+    def law(self, observation: Tensor, context: Context | None = None) -> Law:
         """The action distribution, before a tanh where there is one."""
-        return self.head.distribution(self.forward(observation, context))
+        return self.head.law(self.output(observation, context))
+
+    def then(self, outer: Callable[[Any], Tensor], context: Context | None = None) -> Score:
+        """The score x -> outer(head's input at x), known as a chain where the network is one."""
+        network = self.network
+        if network is not None and network.chain is not None:
+            return Chained(network, lambda y: outer(self._read(network.finish(y))))
+        return lambda x: outer(self.output(x, context))
+
+    def _read(self, output: Any) -> Any:
+        return output if self.read is None else self.read(output)
 
     def __repr__(self) -> str:
         return f"Policy({self.head})"
+
+
+class Chained:
+    """A score f(x) = outer(chain(x)) that can be differentiated without a graph through the chain.
+
+    Args:
+        network: A network whose `chain` is known.
+        outer: From the chain's output to one score per row.
+    """
+
+    def __init__(self, network: Network, outer: Callable[[Tensor], Tensor]) -> None:
+        self.network = network
+        self.outer = outer
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The score of every row."""
+        return self.outer(self.network.chained(x))
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """The chain's output at x, and the pullback of a gradient from there to x."""
+        return self.network.linearize(x)
 
 
 def Deterministic(net: Callable[..., Any]) -> Policy:  # noqa: N802 - reads as the kind of policy that it makes
@@ -56,7 +100,7 @@ def Deterministic(net: Callable[..., Any]) -> Policy:  # noqa: N802 - reads as t
         >>> Deterministic(nn.Linear(3, 2)).mean(torch.zeros(1, 3)).shape
         torch.Size([1, 2])
     """
-    return Policy(_reading(net), DeterministicHead())
+    return Policy(Network(net), DeterministicHead())
 
 
 def Categorical(net: Callable[..., Any]) -> Policy:  # noqa: N802
@@ -66,7 +110,7 @@ def Categorical(net: Callable[..., Any]) -> Policy:  # noqa: N802
         >>> bool(Categorical(nn.Linear(3, 2)).mean(torch.zeros(1, 3)).sum() - 1 < 1e-6)
         True
     """
-    return Policy(_reading(net), CategoricalHead())
+    return Policy(Network(net), CategoricalHead())
 
 
 def Gaussian(  # noqa: N802
@@ -83,37 +127,12 @@ def Gaussian(  # noqa: N802
         squash: The map from the normal variable to the action, such as `torch.tanh`.
 
     Example:
-        >>> Gaussian(nn.Linear(3, 2), std=0.5, squash=torch.tanh).distribution(torch.zeros(1, 3)).stddev
+        >>> Gaussian(nn.Linear(3, 2), std=0.5, squash=torch.tanh).law(torch.zeros(1, 3)).scale
         tensor([[0.5000, 0.5000]])
     """
-    return Policy(_reading(net), NormalHead(squash, std))
+    return Policy(Network(net), NormalHead(squash, std))
 
 
 def any_output(net: Callable[..., Any]) -> Policy:
     """A policy from a bare module or callable: what it returns at the first call decides the head."""
-    return Policy(_reading(net), _ByOutput())
-
-
-def _reading(net: Callable[..., Any]) -> Forward:
-    network = Network(net)
-    return lambda observation, context: network(observation)
-
-
-class _ByOutput:
-    """A tensor is an action, a pair is (loc, scale), a distribution is itself."""
-
-    def mean(self, output: Any) -> Tensor:
-        return self._head(output).mean(output)
-
-    def distribution(self, output: Any) -> Distribution:
-        return self._head(output).distribution(output)
-
-    def _head(self, output: Any) -> Head:
-        head: Head
-        if isinstance(output, Distribution):
-            head = DistributionHead()
-        elif isinstance(output, tuple) and len(output) == 2:
-            head = NormalHead()
-        else:
-            head = DeterministicHead()
-        return head
+    return Policy(Network(net), OutputHead())

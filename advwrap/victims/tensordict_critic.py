@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
 from advwrap.victims.critic import Critic, ensemble, value_of
-from advwrap.victims.frozen import Layer, Weights, run_chain, split_chain
+from advwrap.victims.chain import Chain, Weights, split_chain
 from advwrap.victims.network import Network, sequence_of
 from advwrap.victims.policy import Context
 from advwrap.victims.quiet import mode_dependent, quietly
@@ -79,7 +79,7 @@ class LossCritic:
         self.loss, self.name, self.prefix = loss, names[0], "target_" if target else ""
         self.template: TensorDictModuleBase = getattr(loss, self.name)
         self.modal = mode_dependent(self.template)
-        self.layers = self._stacked_layers() if fast else None
+        self.chain = self._stacked() if fast else None
 
     @property
     def params(self) -> TensorDictParams:
@@ -90,10 +90,9 @@ class LossCritic:
         """Values, shape [E, B]."""
         keys = self.template.in_keys
         inputs = _arrange(keys, observation, action, context)
-        if self.layers is not None:
-            weight = self.layers[0].weights()[0]  # type: ignore[union-attr]
-            joined = torch.cat(inputs, -1).to(weight.dtype) if len(inputs) > 1 else inputs[0].to(weight.dtype)
-            return _per_action(run_chain(self.layers, joined), keys, action)
+        if self.chain is not None:
+            joined = torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]
+            return _per_action(self.chain(joined.to(self.chain.dtype)), keys, action)
         return _per_action(self._vmapped(inputs), keys, action)
 
     def _vmapped(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -112,7 +111,7 @@ class LossCritic:
         with quietly(self.modal):
             return run(params) if single else torch.vmap(run, randomness="different")(params)
 
-    def _stacked_layers(self) -> list[Layer] | None:
+    def _stacked(self) -> Chain | None:
         module = self.template.module if isinstance(self.template, TensorDictModule) else None
         modules = sequence_of(module) if isinstance(module, nn.Module) else None
         if modules is None:
@@ -130,7 +129,7 @@ class LossCritic:
             return read
 
         layers, known = split_chain(modules, weights_of)
-        return layers if known == len(modules) and layers else None
+        return Chain(layers) if known == len(modules) and layers else None
 
 
 def from_module(module: TensorDictModuleBase | LossModule) -> Critic:

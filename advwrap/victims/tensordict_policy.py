@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 
 from advwrap.errors import check
 from advwrap.victims.heads import CategoricalHead, DeterministicHead, DistributionHead, Head, NormalHead
+from advwrap.victims.laws import Law
 from advwrap.victims.network import Network
 from advwrap.victims.policy import Context, Forward, Policy
 from advwrap.victims.quiet import mode_dependent, quietly
@@ -48,8 +49,10 @@ def from_actor(
     head, outputs = _head_and_outputs(last)
     if head is None:
         body, head, outputs = [*body, last], DeterministicHead(), [actor.out_keys[0]]
-    raw = _raw(body, key, outputs) if fast and agents == 1 else None
-    return Policy(raw or _through_tensordict(body, actor, key, outputs, head, agents), head)
+    network = _network(body, key, outputs) if fast and agents == 1 else None
+    if network is not None:
+        return Policy(network, head, read=lambda out: _first(out, len(outputs)))
+    return Policy(_through_tensordict(body, actor, key, outputs, head, agents), head)
 
 
 def _observation_key(actor: TensorDictModuleBase, key: NestedKey | None) -> NestedKey:
@@ -99,29 +102,29 @@ class _Built:
     def mean(self, output: Any) -> Tensor:
         return self.reader.mean(self._build(output))
 
-    def distribution(self, output: Any) -> Distribution:
-        return self.reader.distribution(self._build(output))
+    def law(self, output: Any) -> Law:
+        return self.reader.law(self._build(output))
 
     def _build(self, output: Any) -> Distribution:
         values = (output,) if isinstance(output, Tensor) else output
         return self.family(**dict(zip(self.names, values, strict=True)), **self.options)
 
 
-def _raw(body: Sequence[TensorDictModuleBase], key: NestedKey, outputs: Sequence[NestedKey]) -> Forward | None:
+def _network(body: Sequence[TensorDictModuleBase], key: NestedKey, outputs: Sequence[NestedKey]) -> Network | None:
     """The network itself, where the body is one module from the observation to exactly these outputs."""
     if len(body) != 1 or not isinstance(body[0], TensorDictModule):
         return None
     module = body[0]
     if list(module.in_keys) != [key] or list(module.out_keys)[: len(outputs)] != list(outputs):
         return None
-    network = Network(module.module)
+    return Network(module.module)
 
-    def forward(observation: Tensor, context: Context | None) -> Any:
-        out = network(observation)
-        several = isinstance(out, tuple)
-        return (out[: len(outputs)] if len(outputs) > 1 else out[0]) if several else out
 
-    return forward
+def _first(out: Any, count: int) -> Any:
+    """The first outputs of a network that may have more."""
+    if not isinstance(out, tuple):
+        return out
+    return out[:count] if count > 1 else out[0]
 
 
 def _through_tensordict(

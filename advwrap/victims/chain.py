@@ -1,15 +1,14 @@
-"""Plain MLPs as one frozen function: the same numbers as the module, the gradient of the input only.
+"""Plain MLPs differentiated by hand: the gradient of the input, without a graph.
 
-An attack needs the gradient with respect to its input and never that of the weights. Seen by autograd as a single node
-with a hand-written backward pass, a chain of linear layers and activations costs two thirds of the module on one row
-and the same on large batches (`benchmarks/attacks.py`), keeps no graph that reaches the weights, and is bitwise equal
-because it calls the same kernels. Weights are read at every call, so the victim may go on learning.
+An attack needs the gradient with respect to its input and never that of the weights. For a chain of linear layers and
+activations that is a few matrix products; written out, they cost half of what autograd's bookkeeping makes of them on
+one row (`benchmarks/attacks.py`), touch nothing of the victim, and give the same bits because they are the same
+kernels. Weights are read at every call, so the victim may go on learning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,9 @@ from torch.nn import functional as F
 
 Weights = Callable[[], tuple[Tensor, Tensor | None]]
 """Returns the present weight [out, in] and bias [out], or those of an ensemble, [E, out, in] and [E, out]."""
+
+Pullback = Callable[[Tensor], Tensor]
+"""From the gradient of the output to the gradient of the input."""
 
 
 class Affine:
@@ -69,35 +71,48 @@ class ReLU:
 Layer = Affine | Tanh | ReLU
 
 
-class _Chain(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: Sequence[Layer]) -> Tensor:
-        ctx.rows = x.ndim
-        ctx.layers, ctx.saved = layers, []
-        for layer in layers:
-            x, needed = layer.forward(x)
-            ctx.saved.append(needed)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        for layer, needed in zip(reversed(ctx.layers), reversed(ctx.saved), strict=True):
-            grad = layer.backward(grad, needed)
-        # An ensemble read one batch: the gradients of its members add up.
-        return (grad.sum(0) if grad.ndim > ctx.rows else grad), None
-
-
-def run_chain(layers: Sequence[Layer], x: Tensor) -> Tensor:
-    """Apply the layers to x, shape [B, in] -> [B, out], or [E, B, out] for an ensemble.
+class Chain:
+    """Layers applied one after the other, to x [B, in] -> [B, out], or [E, B, out] for an ensemble.
 
     Example:
         >>> net = nn.Linear(2, 1)
-        >>> x = torch.ones(1, 2, requires_grad=True)
-        >>> y = run_chain([Affine(lambda: (net.weight, net.bias))], x)
-        >>> bool(torch.autograd.grad(y.sum(), x)[0].eq(net.weight).all())
+        >>> chain = Chain([Affine(lambda: (net.weight, net.bias))])
+        >>> y, pullback = chain.linearize(torch.ones(1, 2))
+        >>> bool(pullback(torch.ones(1, 1)).eq(net.weight).all())
         True
     """
-    return _Chain.apply(x, layers)  # type: ignore[no-any-return,no-untyped-call]
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = layers
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype of the first weight, or None without linear layers."""
+        return next((layer.weights()[0].dtype for layer in self.layers if isinstance(layer, Affine)), None)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The output; autograd may follow."""
+        for layer in self.layers:
+            x, _ = layer.forward(x)
+        return x
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """The output and the pullback of its gradient; autograd sees neither."""
+        ensemble = x.ndim + 1
+        steps: list[tuple[Layer, Tensor]] = []
+        with torch.no_grad():
+            for layer in self.layers:
+                x, needed = layer.forward(x)
+                steps.append((layer, needed))
+
+        def pullback(grad: Tensor) -> Tensor:
+            with torch.no_grad():
+                for layer, needed in reversed(steps):
+                    grad = layer.backward(grad, needed)
+                # An ensemble read one batch: the gradients of its members add up.
+                return grad.sum(0) if grad.ndim == ensemble else grad
+
+        return x, pullback
 
 
 def split_chain(modules: Sequence[nn.Module], weights_of: Callable[[nn.Linear], Weights]) -> tuple[list[Layer], int]:
