@@ -2,13 +2,14 @@
 
 | step | names |
 |---|---|
-| play | `evaluate` (one cell), `evaluate_grid` (agents x attacks x epsilons) |
+| play | `evaluate` (one cell), `evaluate_grid` (agents x attacks x epsilons), `Agent` |
 | keep | `Cell`, `Results`, `Provenance`, `save_results`, `read_results` |
 | judge | `mean`, `std`, `iqm`, `bootstrap_interval`, `paired_difference`, `Interval` |
 | show | `write_report`, `markdown`, `table`, `save_curve` |
 """
 
-from advwrap.evaluation.episodes import Acts, play
+from advwrap.evaluation.acting import Acts, Agent, acting
+from advwrap.evaluation.episodes import play
 from advwrap.evaluation.grid import evaluate_grid
 from advwrap.evaluation.plots import draw_curve, save_curve
 from advwrap.evaluation.provenance import Provenance
@@ -30,6 +31,7 @@ from advwrap.evaluation.tables import table
 __all__ = [
     "NATURAL",
     "Acts",
+    "Agent",
     "Cell",
     "Channel",
     "EnvSource",
@@ -38,6 +40,7 @@ __all__ = [
     "Results",
     "ResultsFileError",
     "Statistic",
+    "acting",
     "bootstrap_interval",
     "draw_curve",
     "evaluate",

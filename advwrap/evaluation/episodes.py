@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from advwrap.errors import check
+from advwrap.evaluation.acting import acting
 from advwrap.evaluation.arrays import map_leaves, size_of_change, to_actions, to_tensor
 from advwrap.evaluation.schedule import IDLE, Rows, Schedule
 from advwrap.evaluation.tally import Tally
@@ -19,26 +20,13 @@ from advwrap.progress import Advance
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 
 
-class Acts(Protocol):
-    """Chooses actions [rows, ...] from observations [rows, ...], each row on its own.
-
-    Observations arrive as CPU tensors, floating point in torch's default dtype, dicts and tuples as
-    such; actions may be tensors on any device or arrays. It is called without gradients and is not
-    told where an episode begins.
-    """
-
-    def __call__(self, observation: Any, /) -> Any:
-        """The actions."""
-        ...
-
-
 def play(
-    policy: Acts, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, advance: Advance
+    policy: Any, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, advance: Advance
 ) -> Tally:
     """Play episodes 0, 1, ..., episode i from the state that a reset with ``seed + i`` gives.
 
     Args:
-        policy: The agent.
+        policy: What plays: see `acting`.
         envs: A vector environment, attacked or not, with ``AutoresetMode.DISABLED``: an episode
             starts only where, and from the seed that, this loop says (``reset(seed=[...],
             options={"reset_mask": ...})``).
@@ -57,11 +45,12 @@ def play(
     )
     schedule = Schedule(episodes=episodes, rows=envs.num_envs)
     tally = Tally(episodes=episodes)
+    act = acting(policy, envs.single_action_space)
     observation, info = _begin(envs, schedule, np.ones(envs.num_envs, np.bool_), seed)
     size = _size(observation, info, envs.num_envs)
     while not schedule.over:
         with torch.no_grad():
-            actions = policy(map_leaves(to_tensor, observation))
+            actions = act(map_leaves(to_tensor, observation))
         actions = to_actions(actions, envs.single_action_space, envs.num_envs)
         observation, rewards, terminated, truncated, info = envs.step(actions)
         size = size + _action_size(info, envs.num_envs)

@@ -8,19 +8,19 @@ from typing import Any, TypeVar
 from gymnasium.envs.registration import EnvSpec
 
 from advwrap.errors import check
-from advwrap.evaluation.episodes import Acts
+from advwrap.evaluation.acting import Agent
 from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.results import NATURAL, Results
 from advwrap.evaluation.rollouts import Channel, EnvSource, evaluate
 from advwrap.progress import progress
 
-Agent = TypeVar("Agent", bound=Acts)
+A = TypeVar("A")
 
 
 def evaluate_grid(
-    agents: Mapping[str, Agent],
+    agents: Mapping[str, A],
     env: EnvSource,
-    attacks: Mapping[str, Callable[[Agent, float], Any]],
+    attacks: Mapping[str, Callable[[A, float], Any]],
     epsilons: Sequence[float],
     *,
     episodes: int = 20,
@@ -34,12 +34,11 @@ def evaluate_grid(
     All cells share their start states: episode i begins with ``reset(seed=seed + i)`` in each.
 
     Args:
-        agents: Name to agent. An agent is a policy (see `Acts`) that may carry what the attacks
-            need, such as its critic.
+        agents: Name to an `Agent`, or to anything that can play (see `evaluate`); the attacks are
+            made from it.
         env: The task: an id, a spec or a function that makes an environment.
         attacks: Name to a function of the agent and epsilon that makes the attack, for example
-            ``{"pgd": lambda agent, eps: PGD(LowValue(agent, agent.critic),
-            within=LinfBall(eps))}``.
+            ``lambda agent, eps: PGD(LowValue(agent.policy, agent.critic), within=LinfBall(eps))``.
         epsilons: Radii; 0 is the natural row, which is always there.
         episodes: Episodes per cell.
         seed: Reset seed of the first episode of every cell.
@@ -66,7 +65,7 @@ def evaluate_grid(
     check(all(radius > 0 for radius in radii), f"`epsilons` must be >= 0, got {list(epsilons)}.")
     check(len(set(radii)) == len(radii), f"`epsilons` must all differ, got {list(epsilons)}.")
 
-    def rows(agent: Agent) -> Iterator[tuple[str, float, Any | None]]:
+    def rows(agent: A) -> Iterator[tuple[str, float, Any | None]]:
         yield NATURAL, 0.0, None
         for name, attack in attacks.items():
             for radius in radii:
@@ -78,7 +77,7 @@ def evaluate_grid(
         for agent_name, agent in agents.items():
             for attack_name, radius, attack in rows(agent):
                 cell = evaluate(
-                    agent,
+                    agent.policy if isinstance(agent, Agent) else agent,
                     env,
                     attack,
                     agent=agent_name,

@@ -12,7 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from advwrap.errors import check
-from advwrap.evaluation.episodes import Acts, AnyVectorEnv, play
+from advwrap.evaluation.episodes import AnyVectorEnv, play
 from advwrap.evaluation.results import NATURAL, Cell
 from advwrap.progress import Advance, progress
 
@@ -32,7 +32,7 @@ class Channel(Protocol):
 
 
 def evaluate(
-    policy: Acts,
+    policy: Any,
     env: EnvSource,
     attack: Any | None = None,
     *,
@@ -52,7 +52,8 @@ def evaluate(
     number of environments that run together changes the speed and not the result.
 
     Args:
-        policy: The agent, called with a batch of observations (see `Acts`).
+        policy: What plays: a function of a batch of observations, a network, a TorchRL actor, a
+            Stable-Baselines3 model (see `acting`). It is not told where an episode begins.
         env: The task.
         attack: What perturbs; None for the natural return.
         agent: Name of the agent in the cell.
