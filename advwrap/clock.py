@@ -16,18 +16,25 @@ from torch import Tensor
 from advwrap.errors import check
 from advwrap.randomness import Streams, entropy, fold
 
+ACTIONS = 1 << 32
+"""Added to the salt where actions are attacked."""
+
+Rows = Tensor | np.ndarray | slice
+"""Some rows or streams: a boolean mask, indices or a slice."""
+
 _COUNTS = ("seeds", "episode", "step", "attacked")
 
 
 class EpisodeClock:
-    """Counts per environment row, and the random streams that follow from them.
+    """Counts per environment row and agent, and the random streams that follow from them.
 
     The counts are NumPy arrays: they are read once per environment step, where an array costs a fraction of a tensor.
 
     Args:
         rows: Number of environments.
-        salt: Distinguishes stacked wrappers, so that two of them draw different noise from one seed.
-        agents: Agents per environment; attacks then see rows * agents rows, agents varying fastest.
+        salt: Distinguishes stacked wrappers, so that two of them draw different noise from one seed. Wrappers of
+            actions add `ACTIONS`, so that they never repeat the noise of the observations.
+        agents: Agents per environment; attacks then see rows * agents streams, agents varying fastest.
 
     Example:
         >>> clock = EpisodeClock(rows=2)
@@ -52,53 +59,61 @@ class EpisodeClock:
             seeds = [entropy() for _ in range(self.rows)]
         check(len(seeds) == self.rows, f"`seeds` must hold {self.rows} seeds (one per row), got {len(seeds)}.")
         self.seeds = np.array([int(seed) % 2**63 for seed in seeds], dtype=np.int64)
-        self.episode, self.step = np.zeros_like(self.seeds), np.zeros_like(self.seeds)
-        self.attacked = np.zeros_like(self.agent)
+        self.episode = np.zeros_like(self.seeds)
+        self.step, self.attacked = np.zeros_like(self.agent), np.zeros_like(self.agent)
         self._new_keys()
 
     def seed_rows(self, seeds: Mapping[int, int]) -> None:
         """Begin episode 0 of some rows only, each with its seed."""
         for row, seed in seeds.items():
             self.seeds[row] = int(seed) % 2**63
-            self.episode[row] = self.step[row] = 0
-            self.attacked.reshape(self.rows, self.agents)[row] = 0
+            self.episode[row] = 0
+            self._clear(row)
         self._new_keys()
 
-    def start(self, rows: Tensor | np.ndarray | slice = slice(None)) -> None:
-        """Begin the next episode of these rows (a boolean mask, indices or a slice; all of them by default)."""
+    def start(self, rows: Rows = slice(None)) -> None:
+        """Begin the next episode of these rows; of all of them by default."""
         rows = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
         self.episode[rows] += 1
-        self.step[rows] = 0
-        self.attacked.reshape(self.rows, self.agents)[rows] = 0
+        self._clear(rows)
         self._new_keys()
 
-    def streams(self) -> Streams:
-        """The streams of the coming attack call, one per row and agent."""
-        return self._episode_streams.at(self._per_agent(self.step))
+    def streams(self, who: np.ndarray | None = None) -> Streams:
+        """The streams of the coming attack call, one per row and agent, or only those of `who`."""
+        if who is None:
+            return self._streams.at(self.step)
+        return Streams(self._streams.keys[who]).at(self.step[who])
 
-    def context(self) -> dict[str, Tensor]:
+    def context(self, who: np.ndarray | None = None) -> dict[str, Tensor]:
         """What the budgets read: the step of the episode, the attacked steps so far and the agent, int64."""
+        step, attacked, agent = self.step, self.attacked, self.agent
+        if who is not None:
+            step, attacked, agent = step[who], attacked[who], agent[who]
         return {
-            "episode_step": torch.from_numpy(self._per_agent(self.step)),
-            "attacked_steps": torch.from_numpy(self.attacked),
-            "agent_index": torch.from_numpy(self.agent),
+            "episode_step": torch.from_numpy(step),
+            "attacked_steps": torch.from_numpy(attacked),
+            "agent_index": torch.from_numpy(agent),
         }
 
-    def record(self, attacked: Tensor, acted: Tensor | np.ndarray | None = None) -> None:
+    def record(
+        self, attacked: Tensor | np.ndarray, acted: Tensor | np.ndarray | None = None
+    ) -> None:
         """Count one attack call.
 
         Args:
             attacked: Who was really perturbed, bool, shape [rows * agents].
-            acted: Which rows took part, bool, shape [rows]; all of them by default.
+            acted: Who took part, bool, shape [rows] or [rows * agents]; all of them by default.
         """
-        perturbed = attacked.cpu().numpy()
+        perturbed = attacked.cpu().numpy() if isinstance(attacked, Tensor) else attacked
         if acted is None:
             self.step = self.step + 1
-            self.attacked = self.attacked + perturbed
         else:
             acted = acted.cpu().numpy() if isinstance(acted, Tensor) else acted
+            if len(acted) != len(self.agent):
+                acted = acted.repeat(self.agents)
             self.step = self.step + acted
-            self.attacked = self.attacked + (perturbed & self._per_agent(acted))
+            perturbed = perturbed & acted
+        self.attacked = self.attacked + perturbed
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything needed to continue bit for bit."""
@@ -122,10 +137,14 @@ class EpisodeClock:
             setattr(self, name, state[name].cpu().numpy().copy())
         self._new_keys()
 
+    def _clear(self, rows: int | np.ndarray | slice) -> None:
+        for name in ("step", "attacked"):
+            count = getattr(self, name).reshape(self.rows, self.agents).copy()
+            count[rows] = 0
+            setattr(self, name, count.reshape(-1))
+
     def _new_keys(self) -> None:
         """Keys change with the episode only; within it, a step is a position in the stream."""
         keys = fold(fold(self.seeds, self.salt), self.episode)
-        self._episode_streams = Streams(fold(self._per_agent(keys), self.agent))
-
-    def _per_agent(self, count: np.ndarray) -> np.ndarray:
-        return count if self.agents == 1 else count.repeat(self.agents)
+        keys = keys if self.agents == 1 else keys.repeat(self.agents)
+        self._streams = Streams(fold(keys, self.agent))

@@ -41,15 +41,22 @@ Int64 = Any
 """A NumPy int64 array on the CPU, a torch int64 tensor on another device."""
 
 
-def _shift_right(z: Int64, bits: int) -> Int64:
-    # Shifts of int64 are arithmetic; masking the copies of the sign bit makes them logical.
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+def _logical(bits: int) -> tuple[int, int]:
+    """How far to shift, and the mask that makes the arithmetic shift of an int64 a logical one."""
+    return bits, (1 << (64 - bits)) - 1
+
+
+_ON_DEVICE = (*_logical(30), _MIX_1, *_logical(27), _MIX_2, *_logical(31))
+# An array of no dimensions halves the cost of a NumPy operation on few numbers.
+_ON_CPU = tuple(np.array(constant) for constant in _ON_DEVICE)
+_MANTISSA = (1 << 53) - 1
 
 
 def _mix(z: Int64) -> Int64:
-    z = (z ^ _shift_right(z, 30)) * _MIX_1
-    z = (z ^ _shift_right(z, 27)) * _MIX_2
-    return z ^ _shift_right(z, 31)
+    s30, m30, k1, s27, m27, k2, s31, m31 = _ON_DEVICE if isinstance(z, Tensor) else _ON_CPU
+    z = (z ^ ((z >> s30) & m30)) * k1
+    z = (z ^ ((z >> s27) & m27)) * k2
+    return z ^ ((z >> s31) & m31)
 
 
 def fold(keys: Int64, data: Int64) -> Int64:
@@ -67,10 +74,14 @@ def fold(keys: Int64, data: Int64) -> Int64:
 
 
 @lru_cache(maxsize=64)
-def _positions(count: int, device: torch.device) -> Int64:
-    if device.type == "cpu":
+def _positions(count: int, device: torch.device | None) -> Int64:
+    """The first positions of a stream, on the CPU (None) or another device."""
+    if device is None:
         return np.arange(1, count + 1) * _GAMMA
     return torch.arange(1, count + 1, device=device) * _GAMMA
+
+
+_CPU = torch.device("cpu")
 
 
 def entropy() -> int:
@@ -97,7 +108,7 @@ class Streams:
 
     def __init__(self, keys: Int64) -> None:
         self.keys = keys
-        self.device = keys.device if isinstance(keys, Tensor) else torch.device("cpu")
+        self.device = keys.device if isinstance(keys, Tensor) else _CPU
         self._draws = 0
 
     @classmethod
@@ -165,8 +176,9 @@ class Streams:
             per_row *= size
         start = self.keys + _signed(self._draws * _DRAW)
         self._draws += 1
-        bits = _mix(start[:, None] + _positions(per_row, self.device))
-        return (_shift_right(bits, 11) * 2.0**-53).reshape(tuple(shape))
+        on_device = self.device if isinstance(self.keys, Tensor) else None
+        bits = _mix(start[:, None] + _positions(per_row, on_device))
+        return (((bits >> 11) & _MANTISSA) * 2.0**-53).reshape(shape)
 
     @staticmethod
     def _tensor(numbers: Any, like: Tensor) -> Tensor:
