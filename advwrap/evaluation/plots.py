@@ -101,5 +101,7 @@ def _draw_line(panel: Axes, cells: Sequence[Cell | None], *, label: str, style: 
 def _finish(panel: Axes, title: str) -> None:
     panel.set_title(title, fontsize="medium")
     panel.set_xlabel("epsilon")
+    panel.tick_params(labelbottom=True)  # also where the panel below is missing
+    panel.locator_params(axis="x", nbins=5)
     panel.grid(alpha=0.3)
     panel.spines[["top", "right"]].set_visible(False)
