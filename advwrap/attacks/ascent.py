@@ -20,40 +20,57 @@ StepSize = float | Callable[[int], float]
 """A step as a fraction of the radius: constant, or a function of the iteration 0, 1, ..."""
 
 
-def gradient(score: Score, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The score of every row and its gradient with respect to x; no other gradient is computed.
+def gradient(score: Score, x: Tensor) -> Tensor:
+    """The gradient of the score of every row with respect to x; no other gradient is computed.
 
-    Works under `torch.no_grad`. Entries that are not finite become 0: such a row stays where
-    it is and does not disturb the others.
+    Works under `torch.no_grad`. Entries that are not finite become 0: such a row stays where it is and does not disturb
+    the others.
 
     Raises:
         GradientError: If the score does not depend on x in a way that can be differentiated.
 
     Example:
         >>> gradient(lambda x: x.square().sum(-1), torch.ones(1, 2))
+        tensor([[2., 2.]])
+    """
+    if isinstance(score, Chained):
+        y, pullback = score.linearize(x)
+        known = score.known_gradient(y)
+        grad = pullback(_autograd(score.after, y)[1] if known is None else known)
+    else:
+        _, grad = _autograd(score, x)
+    return grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def value_and_gradient(score: Score, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The score of every row, and `gradient`, from one forward pass.
+
+    Example:
+        >>> value_and_gradient(lambda x: x.square().sum(-1), torch.ones(1, 2))
         (tensor([2.]), tensor([[2., 2.]]))
     """
     if isinstance(score, Chained):
         y, pullback = score.linearize(x)
-        value, grad = _autograd(score.outer, y, x.shape[:1])
+        known = score.known_gradient(y)
+        value, grad = _autograd(score.after, y) if known is None else (score.after(y), known)
         grad = pullback(grad)
     else:
-        value, grad = _autograd(score, x, x.shape[:1])
+        value, grad = _autograd(score, x)
     return value, grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _autograd(score: Score, x: Tensor, rows: torch.Size) -> tuple[Tensor, Tensor]:
+def _autograd(score: Score, x: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         value = score(x)
-        if value.shape != rows:
+        if value.shape != x.shape[:1]:
             raise ValueError(
-                f"an objective must return one score per row, shape {tuple(rows)}, got {tuple(value.shape)}. "
+                f"an objective must return one score per row, shape [{x.shape[0]}], got {tuple(value.shape)}. "
                 "Fix: sum over the features, not over the batch."
             )
         if not value.requires_grad:
             raise GradientError(_NO_GRADIENT)
-        (grad,) = torch.autograd.grad(value, x, torch.ones_like(value), allow_unused=True)
+        (grad,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
     if grad is None:
         raise GradientError(_NO_GRADIENT)
     return value.detach(), grad
@@ -85,7 +102,7 @@ def ascend(
     """
     x = start
     for i in range(steps):
-        _, grad = gradient(score, x)
+        grad = gradient(score, x)
         direction = grad if noise is None else grad + noise[i]
         size = step_size(i) if callable(step_size) else step_size
         x = area.project(x + size * area.steepest(direction))
@@ -102,7 +119,7 @@ def ascend_best(
     x = best = start
     highest = torch.full(start.shape[:1], -torch.inf, device=start.device)
     for i in range(steps):
-        value, grad = gradient(score, x)
+        value, grad = value_and_gradient(score, x)
         best, highest = better(x, value, best, highest)
         size = step_size(i) if callable(step_size) else step_size
         x = area.project(x + size * area.steepest(grad))

@@ -12,7 +12,7 @@ from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evalua
 from advwrap.attacks.inference import differentiable
 from advwrap.attacks.region import AnySet, Region, region
 from advwrap.errors import check
-from advwrap.objectives import Objective
+from advwrap.objectives import Objective, Score
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
 from advwrap.victims import Context
@@ -76,7 +76,7 @@ class FGSM:
     ) -> Tensor:
         """Perturb a batch; nothing here is random."""
         area = region(clean, self.within, bounds)
-        _, grad = gradient(self.objective(area.clean, context), area.clean)
+        grad = gradient(self.objective(area.clean, context), area.clean)
         return area.seal(area.clean + area.steepest(grad))
 
 
@@ -97,8 +97,8 @@ class PGD:
         step_size: Fraction of the radius per step: a number or a function of the iteration; 2.5 / steps by default.
             In the L2 ball a linear objective is approached by a factor 1 / (1 + step_size) per step.
         restarts: Independent searches; the best result per row is kept.
-        best: Whether to return the best iterate of all (the clean input included) or the last one. The best costs one
-            more evaluation and can never be weaker than no attack.
+        best: Whether to return the best iterate of all, the clean input included, instead of the last one. It costs two
+            more evaluations and can never be weaker than no attack.
         random_start: The random start fills this fraction of the set around the clean input; 0 starts at the clean
             input itself, where the gradient of a divergence is 0.
 
@@ -110,7 +110,7 @@ class PGD:
 
     Example:
         >>> from advwrap import L2Ball, LowValue, PGD
-        >>> attack = PGD(LowValue(value=lambda obs: obs.sum(-1)), within=L2Ball(1.0), step_size=2.0)
+        >>> attack = PGD(LowValue(value=lambda obs: obs.sum(-1)), within=L2Ball(1.0), steps=20, step_size=2.0)
         >>> attack(torch.zeros(1, 4))
         tensor([[-0.5000, -0.5000, -0.5000, -0.5000]])
     """
@@ -120,7 +120,7 @@ class PGD:
     steps: int = field(default=10, kw_only=True)
     step_size: StepSize | None = field(default=None, kw_only=True)
     restarts: int = field(default=1, kw_only=True)
-    best: bool = field(default=True, kw_only=True)
+    best: bool = field(default=False, kw_only=True)
     random_start: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -128,10 +128,6 @@ class PGD:
         _check_step_size(self.step_size)
         check(self.restarts >= 1, f"`restarts` must be >= 1, got {self.restarts}.")
         check(0 <= self.random_start <= 1, f"`random_start` must be in [0, 1], got {self.random_start}.")
-        check(
-            self.best or self.restarts == 1,
-            f"`restarts` must be 1 with best=False, got {self.restarts}: restarts are compared by their score.",
-        )
 
     @differentiable
     def __call__(
@@ -147,15 +143,22 @@ class PGD:
         streams = as_streams(generator, area.clean)
         score = self.objective(area.clean, context)
         step_size = 2.5 / self.steps if self.step_size is None else self.step_size
-        if not self.best:
-            start = self._start(area, streams)
-            return area.seal(ascend(score, area, start, steps=self.steps, step_size=step_size))
+        if self.best:
+            return area.seal(self._best_of_all(score, area, streams, step_size))
+        x = ascend(score, area, self._start(area, streams), steps=self.steps, step_size=step_size)
+        highest = evaluate(score, x) if self.restarts > 1 else None
+        for _ in range(self.restarts - 1):
+            again = ascend(score, area, self._start(area, streams), steps=self.steps, step_size=step_size)
+            x, highest = better(again, evaluate(score, again), x, highest)
+        return area.seal(x)
+
+    def _best_of_all(self, score: Score, area: Region, streams: Streams, step_size: StepSize) -> Tensor:
         best, highest = area.clean, evaluate(score, area.clean)
         for _ in range(self.restarts):
             start = self._start(area, streams)
             x, value = ascend_best(score, area, start, steps=self.steps, step_size=step_size)
             best, highest = better(x, value, best, highest)
-        return area.seal(best)
+        return best
 
     def _start(self, area: Region, streams: Streams) -> Tensor:
         if self.random_start == 0:

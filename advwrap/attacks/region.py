@@ -52,9 +52,10 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
     if clean.ndim == 0:
         raise ValueError("`clean` must have a batch axis, got a scalar. Fix: clean.unsqueeze(0).")
     clean = clean.detach()
-    if isinstance(within, FiniteSet):
+    # hasattr, because isinstance on a protocol costs as much as a small network
+    if hasattr(within, "candidates"):
         return FiniteRegion(clean, within)
-    if not isinstance(within, PerturbationSet):
+    if not hasattr(within, "project"):
         raise TypeError(f"`within` must be a perturbation set, got {within!r}. Fix: LinfBall(0.1), L2Ball(0.1), ...")
     if not clean.is_floating_point():
         raise TypeError(
@@ -97,20 +98,24 @@ class BallRegion:
         x = x if self.box is None else x.clamp(*self.box)
         clean = self.clean.double()
         delta = x.double() - clean
-        inside = self.within.contains(delta)
-        if not bool(inside.all()):
-            x = torch.where(per_row(inside, x), x, self._inside(delta, clean))
+        if not bool(self.within.contains(delta).all()):
+            x = self._inwards(delta, clean)
         # -0.0 + 0.0 is 0.0: where nothing moved, the clean bits stay.
         return torch.where(x == self.clean, self.clean, x)
 
-    def _inside(self, delta: Tensor, clean: Tensor) -> Tensor:
+    def _inwards(self, delta: Tensor, clean: Tensor) -> Tensor:
         """Project in float64, then round every feature towards its clean value; rows that are not finite stay clean."""
-        delta = self.within.project(delta.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
-        exact = torch.where(per_row(self.within.contains(delta), delta), delta, delta * (1 - 2.0**-40))
+        exact = self.within.project(delta)
         x = (clean + exact).to(self.clean.dtype)
         x = torch.where((x.double() - clean).abs() > exact.abs(), toward(x, self.clean), x)
-        safe = per_row(self.within.contains((x.double() - clean).nan_to_num(nan=0.0)), x)
-        return torch.where(safe & torch.isfinite(self.clean), x, self.clean)
+        inside = self.within.contains(x.double() - clean)
+        if not bool(inside.all()):
+            # A float64 projection may itself be an ulp outside; what is still outside then was never finite.
+            shrunk = torch.where(self.clean.isfinite(), clean + (x.double() - clean) * (1 - 2.0**-22), clean)
+            x = torch.where(per_row(inside, x), x, shrunk.to(self.clean.dtype))
+            inside = self.within.contains((x.double() - clean).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+            x = torch.where(per_row(inside, x), x, self.clean)
+        return x
 
 
 class FiniteRegion:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from advwrap.errors import check
+from advwrap.objectives.closed_form import SquaredShift, Surprise
 from advwrap.objectives.protocol import Score
 from advwrap.victims import AnyPolicy, Context, Policy, as_policy
 from advwrap.victims.laws import CategoricalLaw, Law, NormalLaw
@@ -55,11 +56,7 @@ class ActionShift:
             reference = policy.mean(clean, context)
             weight = _relative_std(policy.law(clean, context)) if self.by_std else None
 
-        def distance(output: Any) -> Tensor:
-            shift = policy.head.mean(output) - reference
-            return (shift if weight is None else shift / weight).square().sum(-1)
-
-        return policy.then(distance, context)
+        return policy.then(policy.head.mean, SquaredShift(reference, weight), context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +88,7 @@ class PolicyKL:
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind to the clean input."""
         policy, reference = _reference(self.policy, clean, context)
-        return policy.then(lambda output: reference.kl(policy.head.law(output)), context)
+        return policy.then(policy.head.law, reference.kl, context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +123,7 @@ class CrossEntropy:
     def __call__(self, clean: Tensor, context: Context | None = None) -> Score:
         """Bind to the clean input."""
         policy, reference = _reference(self.policy, clean, context)
-        return policy.then(lambda output: policy.head.law(output).cross_entropy(reference), context)
+        return policy.then(policy.head.law, lambda law: law.cross_entropy(reference), context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +155,9 @@ class AvoidAction:
         """Bind to the clean input."""
         policy, reference = _reference(self.policy, clean, context)
         action = reference.mode()
-        return policy.then(lambda output: -policy.head.law(output).log_prob(action), context)
+        if isinstance(reference, CategoricalLaw):
+            return policy.then(lambda output: policy.head.law(output).logits, Surprise(action), context)
+        return policy.then(policy.head.law, lambda law: -law.log_prob(action), context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +204,7 @@ class SeekAction:
                 fix="SeekAction(policy, target=action).",
             )
             action = reference.logits.argmin(-1)  # type: ignore[attr-defined]
-        return policy.then(lambda output: policy.head.law(output).log_prob(action), context)
+        return policy.then(policy.head.law, lambda law: law.log_prob(action), context)
 
 
 def _reference(policy: AnyPolicy, clean: Tensor, context: Context | None) -> tuple[Policy, Law]:

@@ -122,7 +122,7 @@ def _valued(objective: Valued, sign: Score, clean: Tensor, context: Context | No
         return lambda x: sign(value(x, None, context))
     if objective.policy is not None:
         policy: Policy = objective.policy  # type: ignore[assignment]
-        return policy.then(lambda output: sign(critic(clean, policy.head.mean(output), context)), context)
+        return policy.then(policy.head.mean, lambda action: sign(critic(clean, action, context)), context)
     state = _state(context, type(objective).__name__)
     return lambda action: sign(critic(state, action, context))
 

@@ -30,6 +30,8 @@ class Affine:
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The output, and what the backward pass needs."""
         weight, bias = self.weights()
+        if torch.is_grad_enabled():  # the weights are constants of the attack
+            weight, bias = weight.detach(), None if bias is None else bias.detach()
         if weight.ndim == 2:
             return F.linear(x, weight, bias), weight
         x = x.expand(weight.shape[0], -1, -1) if x.ndim == 2 else x

@@ -13,8 +13,8 @@ from advwrap.victims.quiet import mode_dependent, quietly
 
 
 def live(layer: nn.Linear) -> Weights:
-    """The weights that the layer has now, without their gradient history."""
-    return lambda: (layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
+    """The weights that the layer has at the time of the call."""
+    return lambda: (layer.weight, layer.bias)
 
 
 def sequence_of(module: nn.Module) -> list[nn.Module] | None:

@@ -58,12 +58,18 @@ class Policy:
         """The action distribution, before a tanh where there is one."""
         return self.head.law(self.output(observation, context))
 
-    def then(self, outer: Callable[[Any], Tensor], context: Context | None = None) -> Score:
-        """The score x -> outer(head's input at x), known as a chain where the network is one."""
+    def then(self, read: Callable[[Any], Any], score: Score, context: Context | None = None) -> Score:
+        """The score x -> score(read(output at x)), known as a chain where the network is one.
+
+        Args:
+            read: From the policy's output to what is scored: `head.mean`, say.
+            score: From there to one number per row.
+            context: What else the policy reads.
+        """
         network = self.network
         if network is not None and network.chain is not None:
-            return Chained(network, lambda y: outer(self._read(network.finish(y))))
-        return lambda x: outer(self.output(x, context))
+            return Chained(network, lambda y: read(self._read(network.finish(y))), score)
+        return lambda x: score(read(self.output(x, context)))
 
     def _read(self, output: Any) -> Any:
         return output if self.read is None else self.read(output)
@@ -73,24 +79,35 @@ class Policy:
 
 
 class Chained:
-    """A score f(x) = outer(chain(x)) that can be differentiated without a graph through the chain.
+    """A score f(x) = score(read(chain(x))), which is differentiated without a graph through the chain.
 
     Args:
         network: A network whose `chain` is known.
-        outer: From the chain's output to one score per row.
+        read: From the chain's output to what is scored.
+        score: From there to one number per row; its method `gradient`, if it has one, is its derivative.
     """
 
-    def __init__(self, network: Network, outer: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, network: Network, read: Callable[[Tensor], Any], score: Score) -> None:
         self.network = network
-        self.outer = outer
+        self.read = read
+        self.score = score
 
     def __call__(self, x: Tensor) -> Tensor:
         """The score of every row."""
-        return self.outer(self.network.chained(x))
+        return self.score(self.read(self.network.chained(x)))
 
     def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
-        """The chain's output at x, and the pullback of a gradient from there to x."""
+        """The chain's output y at x, and the pullback of a gradient from there to x."""
         return self.network.linearize(x)
+
+    def after(self, y: Tensor) -> Tensor:
+        """The score as a function of the chain's output."""
+        return self.score(self.read(y))
+
+    def known_gradient(self, y: Tensor) -> Tensor | None:
+        """The derivative of `after` where it is known in closed form."""
+        derivative = getattr(self.score, "gradient", None)
+        return derivative(y) if derivative is not None and self.read(y) is y else None
 
 
 def Deterministic(net: Callable[..., Any]) -> Policy:  # noqa: N802 - reads as the kind of policy that it makes

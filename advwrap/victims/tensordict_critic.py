@@ -123,8 +123,7 @@ class LossCritic:
 
             def read() -> tuple[Tensor, Tensor | None]:
                 params = self.params
-                bias = params.get((*path, "bias"), None)
-                return params.get((*path, "weight")).detach(), None if bias is None else bias.detach()
+                return params.get((*path, "weight")), params.get((*path, "bias"), None)
 
             return read
 
