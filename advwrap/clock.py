@@ -37,6 +37,7 @@ class EpisodeClock:
         agents: Agents per environment; attacks then see rows * agents streams, agents varying fastest.
 
     Example:
+        >>> import torch
         >>> clock = EpisodeClock(rows=2)
         >>> clock.seed([0, 1])
         >>> clock.record(torch.tensor([True, False]))

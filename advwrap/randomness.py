@@ -65,6 +65,7 @@ def fold(keys: Int64, data: Int64) -> Int64:
     Shapes: keys [N], data [] or [N] -> [N], int64.
 
     Example:
+        >>> import numpy as np
         >>> keys = np.array([1, 2])
         >>> bool((fold(keys, 0) == fold(keys, 1)).any())
         False
@@ -99,6 +100,7 @@ class Streams:
         keys: One int64 key per row, shape [N]: a NumPy array, or a torch tensor on a device other than the CPU.
 
     Example:
+        >>> import torch
         >>> streams = Streams.seeded([7, 8])
         >>> noise = streams.uniform(torch.zeros(2, 3))
         >>> alone = Streams.seeded([8]).uniform(torch.zeros(1, 3))
@@ -125,9 +127,10 @@ class Streams:
 
     def __getitem__(self, rows: Tensor | slice) -> Streams:
         """Streams of some rows (a boolean mask, indices or a slice), independent of those of later calls."""
-        if isinstance(rows, Tensor):
-            rows = rows.to(self.device) if self.device.type != "cpu" else rows.cpu().numpy()
-        return Streams(self.fork().keys[rows])
+        keys = self.fork().keys
+        if isinstance(rows, slice):
+            return Streams(keys[rows])
+        return Streams(keys[rows.to(self.device) if isinstance(keys, Tensor) else rows.cpu().numpy()])
 
     def fork(self) -> Streams:
         """Streams for the same rows that are independent of everything else drawn from this object."""
@@ -152,9 +155,10 @@ class Streams:
 
     def normal(self, like: Tensor) -> Tensor:
         """Numbers from N(0, 1), in the shape, dtype and device of `like`."""
-        # The inverse distribution function needs an open interval: half a step keeps 0 and 1 away.
-        unit = torch.as_tensor(self._unit(like.shape) + 2.0**-54)
-        return torch.special.ndtri(unit).to(like)
+        # The inverse distribution function needs an open interval: 0 is moved by half a step, 1 is never drawn.
+        unit = torch.as_tensor(self._unit(like.shape)).clamp_min(2.0**-54)
+        standard: Tensor = torch.special.ndtri(unit)
+        return standard.to(like)
 
     def integers(self, n: int, shape: Sequence[int] = ()) -> Tensor:
         """Integers from 0 to n - 1, shape [N, *shape]."""
@@ -182,8 +186,8 @@ class Streams:
 
     @staticmethod
     def _tensor(numbers: Any, like: Tensor) -> Tensor:
-        numbers = numbers if isinstance(numbers, Tensor) else torch.from_numpy(numbers)
-        return numbers.to(device=like.device, dtype=like.dtype)
+        tensor = numbers if isinstance(numbers, Tensor) else torch.from_numpy(numbers)
+        return tensor.to(device=like.device, dtype=like.dtype)
 
 
 def as_streams(generator: Streams | torch.Generator | None, like: Tensor) -> Streams:

@@ -30,6 +30,7 @@ def gradient(score: Score, x: Tensor) -> Tensor:
         GradientError: If the score does not depend on x in a way that can be differentiated.
 
     Example:
+        >>> import torch
         >>> gradient(lambda x: x.square().sum(-1), torch.ones(1, 2))
         tensor([[2., 2.]])
     """
@@ -46,6 +47,7 @@ def value_and_gradient(score: Score, x: Tensor) -> tuple[Tensor, Tensor]:
     """The score of every row, and `gradient`, from one forward pass.
 
     Example:
+        >>> import torch
         >>> value_and_gradient(lambda x: x.square().sum(-1), torch.ones(1, 2))
         (tensor([2.]), tensor([[2., 2.]]))
     """
@@ -92,7 +94,7 @@ def ascend(
     step_size: StepSize,
     noise: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """x <- P(x + a_i v(g_i + n_i)): the last of `steps` projected steps of steepest ascent.
+    """X <- P(x + a_i v(g_i + n_i)): the last of `steps` projected steps of steepest ascent.
 
     with the gradient g_i of the score at x, the noise n_i added to it, v(g) the set's best vertex for a linear
     objective (eps sign(g) in the L-infinity ball, eps g / ||g|| in the L2 ball) and a_i the step size, a fraction of

@@ -195,4 +195,4 @@ def count(context: Context | None, name: str, budget: Budget) -> Tensor:
         f"{budget} needs {name!r} in the `context`, which only an environment can count.",
         fix="use it in AdversarialObs or AdversarialAction, or pass context={'" + name + "': ...}.",
     )
-    return value  # type: ignore[no-any-return]
+    return torch.as_tensor(value)

@@ -34,6 +34,7 @@ class Mixture:
         ValueError: If they do not.
 
     Example:
+        >>> import torch
         >>> from advwrap import Identity, LinfBall, Mixture, RandomVertex
         >>> half = Mixture((0.5, RandomVertex(LinfBall(0.1))), (0.5, Identity()))
         >>> moved = half(torch.zeros(1000, 1), generator=torch.Generator().manual_seed(0)) != 0
@@ -80,6 +81,7 @@ class Worst:
         objective: How to compare them: what the adversary wants in the end.
 
     Example:
+        >>> import torch
         >>> from advwrap import FGSM, Identity, LinfBall, LowValue, Worst
         >>> low = LowValue(value=lambda obs: obs.sum(-1))
         >>> Worst([Identity(), FGSM(low, within=LinfBall(0.1))], objective=low)(torch.zeros(1, 2))
@@ -122,6 +124,7 @@ class Gated:
         budget: When, and to whom: `AtMost(10)`, `EveryNth(4)`, `WithProbability(0.1)`, `GapAbove(...)`, ...
 
     Example:
+        >>> import torch
         >>> from advwrap import EveryNth, Gated, LinfBall, RandomVertex
         >>> attack = Gated(RandomVertex(LinfBall(0.1)), EveryNth(2))
         >>> attack(torch.zeros(2, 1), context={"episode_step": torch.tensor([0, 1])}).abs()

@@ -56,6 +56,7 @@ class FGSM:
         GradientError: If the objective has no gradient.
 
     Example:
+        >>> import torch
         >>> from advwrap import FGSM, LinfBall, LowValue
         >>> attack = FGSM(LowValue(value=lambda obs: obs[:, 0] - obs[:, 1]), within=LinfBall(0.5))
         >>> attack(torch.zeros(1, 2))
@@ -109,6 +110,7 @@ class PGD:
         GradientError: If the objective has no gradient.
 
     Example:
+        >>> import torch
         >>> from advwrap import L2Ball, LowValue, PGD
         >>> attack = PGD(LowValue(value=lambda obs: obs.sum(-1)), within=L2Ball(1.0), steps=20, step_size=2.0)
         >>> attack(torch.zeros(1, 4))
@@ -146,7 +148,9 @@ class PGD:
         if self.best:
             return area.seal(self._best_of_all(score, area, streams, step_size))
         x = ascend(score, area, self._start(area, streams), steps=self.steps, step_size=step_size)
-        highest = evaluate(score, x) if self.restarts > 1 else None
+        if self.restarts == 1:
+            return area.seal(x)
+        highest = evaluate(score, x)
         for _ in range(self.restarts - 1):
             again = ascend(score, area, self._start(area, streams), steps=self.steps, step_size=step_size)
             x, highest = better(again, evaluate(score, again), x, highest)
@@ -193,6 +197,7 @@ class Langevin:
         GradientError: If the objective has no gradient.
 
     Example:
+        >>> import torch
         >>> from advwrap import ActionShift, Langevin, LinfBall
         >>> attack = Langevin(ActionShift(lambda obs: obs), within=LinfBall(0.1))
         >>> attack(torch.zeros(1, 2)).abs()

@@ -35,6 +35,7 @@ class Learned:
         ValueError: If the adversary's output has another shape than the input.
 
     Example:
+        >>> import torch
         >>> from advwrap import Learned, LinfBall
         >>> Learned(lambda obs: obs + 5.0, within=LinfBall(0.1))(torch.zeros(1, 2))
         tensor([[0.1000, 0.1000]])

@@ -19,6 +19,7 @@ class Identity:
     """No attack: the clean input itself. Keeps keys, infos and code paths the same for the natural run.
 
     Example:
+        >>> import torch
         >>> Identity()(torch.ones(1, 2))
         tensor([[1., 1.]])
     """
@@ -47,6 +48,7 @@ class Noise:
     Shapes: [B, ...] -> [B, ...].
 
     Example:
+        >>> import torch
         >>> from advwrap import LinfBall, Noise
         >>> noise = Noise(LinfBall(0.1))(torch.zeros(4, 3), generator=torch.Generator().manual_seed(0))
         >>> bool((noise.abs() <= 0.1).all() and noise.abs().max() > 0)
@@ -81,6 +83,7 @@ class GaussianNoise:
     Shapes: [B, ...] -> [B, ...].
 
     Example:
+        >>> import torch
         >>> from advwrap import GaussianNoise, LinfBall
         >>> GaussianNoise(0.1, within=LinfBall(0.3))(torch.zeros(4, 3)).shape
         torch.Size([4, 3])
@@ -121,6 +124,7 @@ class RandomVertex:
     Shapes: [B, ...] -> [B, ...].
 
     Example:
+        >>> import torch
         >>> from advwrap import LinfBall, RandomVertex
         >>> RandomVertex(LinfBall(0.1))(torch.zeros(1, 3)).abs()
         tensor([[0.1000, 0.1000, 0.1000]])

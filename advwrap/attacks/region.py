@@ -54,7 +54,7 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
     clean = clean.detach()
     # hasattr, because isinstance on a protocol costs as much as a small network
     if hasattr(within, "candidates"):
-        return FiniteRegion(clean, within)
+        return FiniteRegion(clean, within)  # type: ignore[arg-type]
     if not hasattr(within, "project"):
         raise TypeError(f"`within` must be a perturbation set, got {within!r}. Fix: LinfBall(0.1), L2Ball(0.1), ...")
     if not clean.is_floating_point():

@@ -182,6 +182,7 @@ class Search:
     Shapes: [B, ...] -> [B, ...].
 
     Example:
+        >>> import torch
         >>> from advwrap import Corners, LinfBall, LowValue, Search
         >>> black_box = LowValue(value=lambda obs: (obs * torch.tensor([1.0, -2.0])).sum(-1).detach())
         >>> Search(black_box, within=LinfBall(0.5), strategy=Corners())(torch.zeros(1, 2))

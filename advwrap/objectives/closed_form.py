@@ -14,6 +14,7 @@ class SquaredShift:
     """sum_j ((y_j - r_j) / w_j)^2, with gradient 2 (y - r) / w^2.
 
     Example:
+        >>> import torch
         >>> shift = SquaredShift(torch.zeros(1, 2))
         >>> shift(torch.ones(1, 2)), shift.gradient(torch.ones(1, 2))
         (tensor([2.]), tensor([[2., 2.]]))
@@ -39,6 +40,7 @@ class Surprise:
     """- log softmax(y)_a of a given action a, with gradient softmax(y) - e_a.
 
     Example:
+        >>> import torch
         >>> surprise = Surprise(torch.tensor([0]))
         >>> surprise.gradient(torch.zeros(1, 2))
         tensor([[-0.5000,  0.5000]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,8 +21,8 @@ class ActionShift:
 
     f(x) = sum_j ((mu_j(x) - mu_j(s)) / w_j)^2
 
-    with the clean input s, the deterministic action mu (for discrete policies: the probabilities) and w_j = 1, or
-    w_j = sigma_j(s) / mean_k sigma_k(s) where `by_std` is set, which counts the actions that the policy is sure of more.
+    with the clean input s, the deterministic action mu (for discrete policies: the probabilities) and w_j = 1, or w_j =
+    sigma_j(s) / mean_k sigma_k(s) where `by_std` is set, which counts the actions that the policy is sure of more.
 
     Its gradient is exactly 0 at x = s: an attack on it needs a random start.
 
@@ -38,6 +37,7 @@ class ActionShift:
     Shapes: s, x [B, ...] -> f [B].
 
     Example:
+        >>> import torch
         >>> f = ActionShift(lambda obs: 2 * obs)(torch.zeros(1, 2))
         >>> f(torch.tensor([[0.0, 1.0]]))
         tensor([4.])
@@ -75,6 +75,7 @@ class PolicyKL:
     Shapes: s, x [B, ...] -> f [B].
 
     Example:
+        >>> import torch
         >>> f = PolicyKL(lambda obs: obs)(torch.zeros(1, 2))
         >>> f(torch.tensor([[0.0, 1.0]]))
         tensor([0.5000])
@@ -109,6 +110,7 @@ class CrossEntropy:
     Shapes: s, x [B, ...] -> f [B].
 
     Example:
+        >>> import torch
         >>> from advwrap.victims import Categorical
         >>> f = CrossEntropy(Categorical(lambda obs: obs))(torch.tensor([[2.0, 0.0]]))
         >>> bool(f(torch.tensor([[0.0, 2.0]])) > f(torch.tensor([[2.0, 0.0]])))
@@ -140,6 +142,7 @@ class AvoidAction:
     Shapes: s, x [B, ...] -> f [B].
 
     Example:
+        >>> import torch
         >>> from advwrap.victims import Categorical
         >>> f = AvoidAction(Categorical(lambda obs: obs))(torch.tensor([[2.0, 0.0]]))
         >>> f(torch.tensor([[0.0, 0.0]]))
@@ -156,7 +159,7 @@ class AvoidAction:
         policy, reference = _reference(self.policy, clean, context)
         action = reference.mode()
         if isinstance(reference, CategoricalLaw):
-            return policy.then(lambda output: policy.head.law(output).logits, Surprise(action), context)
+            return policy.then(lambda output: _logits(policy.head.law(output)), Surprise(action), context)
         return policy.then(policy.head.law, lambda law: -law.log_prob(action), context)
 
 
@@ -180,6 +183,7 @@ class SeekAction:
     Source: ATPA, Min_PGD; Lin et al. 2017 (enchanting attack) for targets of one's own.
 
     Example:
+        >>> import torch
         >>> f = SeekAction(lambda obs: obs, target=torch.tensor([1.0]))(torch.zeros(1, 1))
         >>> bool(f(torch.tensor([[1.0]])) > f(torch.tensor([[0.0]])))
         True
@@ -211,6 +215,10 @@ def _reference(policy: AnyPolicy, clean: Tensor, context: Context | None) -> tup
     adapted: Policy = policy  # type: ignore[assignment]
     with torch.no_grad():
         return adapted, adapted.law(clean, context)
+
+
+def _logits(law: Law) -> Tensor:
+    return law.logits  # type: ignore[attr-defined,no-any-return]
 
 
 def _relative_std(law: Law) -> Tensor:

@@ -17,10 +17,12 @@ Reduce = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class LowValue:
-    """Lower the value that a critic expects. Three forms, by what is given:
+    """Lower the value that a critic expects.
 
-    * ``LowValue(policy, critic)``, an observation attack: f(x) = - Q(s, mu(x)), the clean state with the action that the
-      victim takes when it sees x (min-Q; with a Sarsa critic: robust Sarsa);
+    Three forms, by what is given:
+
+    * ``LowValue(policy, critic)``, an observation attack: f(x) = - Q(s, mu(x)), the clean state with the action that
+      the victim takes when it sees x (min-Q; with a Sarsa critic: robust Sarsa);
     * ``LowValue(critic=critic)``, an action attack: f(a) = - Q(s, a), with s from ``context["observation"]``;
     * ``LowValue(value=value)``: f(x) = - V(x), the value of the perturbed observation itself.
 
@@ -38,6 +40,7 @@ class LowValue:
         ValueError: If the three are combined in another way.
 
     Example:
+        >>> import torch
         >>> f = LowValue(lambda obs: obs, lambda obs, act: (obs * act).sum(-1))(torch.ones(1, 2))
         >>> f(torch.tensor([[1.0, 2.0]]))
         tensor([-3.])
@@ -65,6 +68,7 @@ class HighReward:
     Source: SAFER and Liu et al. 2022, maximum-reward attack: f(x) = Q_r(s, mu(x)).
 
     Example:
+        >>> import torch
         >>> f = HighReward(value=lambda obs: obs.sum(-1))(torch.ones(1, 2))
         >>> f(torch.tensor([[1.0, 2.0]]))
         tensor([3.])
@@ -91,6 +95,7 @@ class HighCost(HighReward):
     Source: SAFER and Liu et al. 2022, maximum-cost attack: f(x) = Q_c(s, mu(x)).
 
     Example:
+        >>> import torch
         >>> f = HighCost(lambda obs: obs, lambda obs, act: act.sum(-1))(torch.ones(1, 2))
         >>> f(torch.tensor([[1.0, 2.0]]))
         tensor([3.])

@@ -23,6 +23,7 @@ class ActionSet:
         ValueError: If the list is empty, or its actions have another shape than the clean ones.
 
     Example:
+        >>> import torch
         >>> ActionSet(3).candidates(torch.tensor([2]))
         tensor([[0],
                 [1],

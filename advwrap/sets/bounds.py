@@ -24,6 +24,7 @@ class Bounds:
         ValueError: If some low exceeds its high, or one of them is NaN.
 
     Example:
+        >>> import torch
         >>> Bounds(0.0, 1.0).around(torch.tensor([[0.5]]))
         (tensor([[0.]]), tensor([[1.]]))
     """
@@ -47,8 +48,8 @@ class Bounds:
     def unbounded(self) -> bool:
         """Whether there is no limit at all, so that clamping can be skipped."""
         if "unbounded" not in self.__dict__:
-            free = bool((torch.as_tensor(self.low) == -math.inf).all() and (torch.as_tensor(self.high) == math.inf).all())
-            self.__dict__["unbounded"] = free
+            low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
+            self.__dict__["unbounded"] = bool((low == -math.inf).all() and (high == math.inf).all())
         return bool(self.__dict__["unbounded"])
 
     def around(self, clean: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,6 +83,7 @@ def toward(x: Tensor, target: Tensor) -> Tensor:
     """The next representable number after x in the direction of `target` (`torch.nextafter`, for every float dtype).
 
     Example:
+        >>> import torch
         >>> toward(torch.ones(1, dtype=torch.float16), torch.zeros(1, dtype=torch.float16))
         tensor([0.9995], dtype=torch.float16)
     """

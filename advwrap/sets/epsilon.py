@@ -81,6 +81,7 @@ class Linear:
         checked(self.start), checked(self.end)
 
     def __call__(self) -> float:
+        """The present radius."""
         return self.start + (self.end - self.start) * min(self.t / self.steps, 1.0)
 
     def advance(self, steps: int = 1) -> None:
@@ -105,6 +106,7 @@ class InStd:
         std: One deviation per feature, or a callable that returns them (a running normaliser, read live).
 
     Example:
+        >>> import torch
         >>> from advwrap.sets import LinfBall
         >>> LinfBall(InStd(0.1, torch.tensor([1.0, 20.0]))).radius
         tensor([0.1000, 2.0000])
@@ -119,6 +121,7 @@ class InStd:
             checked(self.std)
 
     def __call__(self) -> Tensor:
+        """The present radii."""
         std = self.std() if callable(self.std) else self.std
         check(
             std is not None,

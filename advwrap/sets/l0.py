@@ -29,6 +29,7 @@ class L0Ball:
         ValueError: If `k` is negative or `eps` is not a valid radius.
 
     Example:
+        >>> import torch
         >>> L0Ball(1, 0.5).project(torch.tensor([[0.2, 0.9, -0.3]]))
         tensor([[0.0000, 0.5000, 0.0000]])
     """
@@ -64,7 +65,7 @@ class L0Ball:
         return self._keep(grad.sign() * eps, saved=grad.abs() * eps)
 
     def sample(self, like: Tensor, streams: Streams) -> Tensor:
-        """k features chosen at random, uniform in their intervals."""
+        """K features chosen at random, uniform in their intervals."""
         values = streams.uniform(like, -1.0, 1.0) * resolve(self.eps, like)
         return self._keep(values, saved=streams.uniform(like) + 1.0)
 

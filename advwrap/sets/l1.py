@@ -30,6 +30,7 @@ class L1Ball:
         ValueError: If `eps` is negative, not finite, or does not broadcast to the features.
 
     Example:
+        >>> import torch
         >>> L1Ball(1.0).project(torch.tensor([[2.0, 1.5]]))
         tensor([[0.7500, 0.2500]])
         >>> L1Ball(1.0).steepest(torch.tensor([[1.0, -3.0]]))

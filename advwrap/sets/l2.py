@@ -28,6 +28,7 @@ class L2Ball:
         ValueError: If `eps` is negative, not finite, or does not broadcast to the features.
 
     Example:
+        >>> import torch
         >>> L2Ball(1.0).project(torch.tensor([[3.0, 4.0]]))
         tensor([[0.6000, 0.8000]])
     """
@@ -46,7 +47,7 @@ class L2Ball:
         """The nearest point: a rescaling for the ball, a one-dimensional root for the ellipsoid."""
         eps = resolve(self.eps, delta)
         if not isinstance(eps, Tensor):
-            norm = per_row(flat(delta).norm(dim=1), delta)
+            norm = per_row(_norm(delta), delta)
             return torch.where(norm > eps, delta * divide(torch.full_like(norm, eps), norm), delta)
         return _onto_ellipsoid(delta, eps.expand(delta.shape[1:]))
 
@@ -54,21 +55,26 @@ class L2Ball:
         """eps_j^2 g_j / ||eps g||_2, on the boundary; eps g / ||g||_2 for one radius."""
         eps = resolve(self.eps, grad)
         scaled = grad * eps
-        return divide(scaled, per_row(flat(scaled).norm(dim=1), grad)) * eps
+        return divide(scaled, per_row(_norm(scaled), grad)) * eps
 
     def sample(self, like: Tensor, streams: Streams) -> Tensor:
         """Uniform in the ball: a Gaussian direction, and a length U^(1/d)."""
         direction = streams.normal(like)
         length = streams.uniform(flat(like)[:, :1]) ** (1 / max(flat(like).shape[1], 1))
-        norm = per_row(flat(direction).norm(dim=1), like)
+        norm = per_row(_norm(direction), like)
         return divide(direction, norm) * per_row(length[:, 0], like) * resolve(self.eps, like)
 
     def contains(self, delta: Tensor) -> Tensor:
         """Which rows lie in the ball."""
         eps = resolve(self.eps, delta)
         if isinstance(eps, Tensor):
-            return flat(divide(delta, eps)).norm(dim=1) <= 1
-        return flat(delta).norm(dim=1) <= eps
+            return _norm(divide(delta, eps)) <= 1
+        return _norm(delta) <= eps
+
+
+def _norm(x: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(flat(x), dim=1)
+    return norm
 
 
 def _onto_ellipsoid(delta: Tensor, eps: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from advwrap.randomness import Streams
@@ -25,6 +24,7 @@ class LinfBall:
         ValueError: If `eps` is negative, not finite, or does not broadcast to the features.
 
     Example:
+        >>> import torch
         >>> ball = LinfBall(0.1)
         >>> ball.project(torch.tensor([[0.5, -0.05]]))
         tensor([[ 0.1000, -0.0500]])

@@ -27,6 +27,7 @@ class Masked:
         ValueError: If `mask` is not boolean or does not broadcast to the features.
 
     Example:
+        >>> import torch
         >>> from advwrap.sets import LinfBall
         >>> only_first = Masked(LinfBall(0.1), torch.tensor([True, False]))
         >>> only_first.steepest(torch.tensor([[1.0, 1.0]]))

@@ -21,7 +21,7 @@ class PerturbationSet(Protocol):
         ...
 
     def steepest(self, grad: Tensor) -> Tensor:
-        """argmax over d in D of <grad, d>, per row: where a linear objective is largest; 0 where `grad` is 0."""
+        """Argmax over d in D of <grad, d>, per row: where a linear objective is largest; 0 where `grad` is 0."""
         ...
 
     def sample(self, like: Tensor, streams: Streams) -> Tensor:

@@ -22,6 +22,6 @@ def per_row(values: Tensor, like: Tensor) -> Tensor:
 
 
 def divide(numerator: Tensor, denominator: Tensor | float) -> Tensor:
-    """numerator / denominator with 0 / 0 = 0: a feature of radius 0 that did not move."""
+    """Numerator / denominator with 0 / 0 = 0: a feature of radius 0 that did not move."""
     quotient = numerator / denominator
     return torch.where(numerator == 0, torch.zeros_like(quotient), quotient)

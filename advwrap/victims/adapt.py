@@ -30,6 +30,7 @@ def as_policy(policy: Any, *, key: Any = None, agents: int = 1) -> Policy:
         TypeError: If it is none of these.
 
     Example:
+        >>> from torch import nn
         >>> import torch
         >>> as_policy(torch.nn.Linear(3, 2)).mean(torch.zeros(1, 3)).shape
         torch.Size([1, 2])
@@ -63,6 +64,7 @@ def as_critic(critic: Any) -> Critic:
         TypeError: If it is none of these.
 
     Example:
+        >>> from torch import nn
         >>> import torch
         >>> as_critic([torch.nn.Linear(3, 1)] * 2)(torch.zeros(5, 3)).shape
         torch.Size([2, 5])

@@ -77,6 +77,8 @@ class Chain:
     """Layers applied one after the other, to x [B, in] -> [B, out], or [E, B, out] for an ensemble.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> net = nn.Linear(2, 1)
         >>> chain = Chain([Affine(lambda: (net.weight, net.bias))])
         >>> y, pullback = chain.linearize(torch.ones(1, 2))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from advwrap.victims.network import Network
 from advwrap.victims.policy import Context
@@ -35,6 +35,8 @@ class NetworkCritic:
             ``net(observation) -> [B, n]`` for discrete actions. A plain MLP gets both inputs joined.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> q = NetworkCritic([nn.Linear(4, 1), nn.Linear(4, 1)])
         >>> q(torch.zeros(5, 3), torch.zeros(5, 1)).shape
         torch.Size([2, 5])
@@ -59,6 +61,7 @@ class TabularCritic:
     Shapes: action: indices [B] (or [B, 1]), or one-hot / probability rows [B, n], over which the value is averaged.
 
     Example:
+        >>> import torch
         >>> q = TabularCritic(lambda obs: torch.tensor([[1.0, 2.0]]))
         >>> q(torch.zeros(1, 3), torch.tensor([1]))
         tensor([[2.]])
@@ -91,12 +94,11 @@ def ensemble(values: Any, rows: int) -> Tensor:
     if isinstance(values, (tuple, list)):
         return torch.cat([ensemble(value, rows) for value in values])
     if isinstance(values, Tensor):
-        if values.shape[-1:] == (1,) and values.ndim > 1:
-            values = values.squeeze(-1)
-        if values.shape == (rows,):
-            return values.unsqueeze(0)
-        if values.ndim == 2 and values.shape[1] == rows:
-            return values
+        table: Tensor = values.squeeze(-1) if values.ndim > 1 and values.shape[-1] == 1 else values
+        if table.shape == (rows,):
+            return table.unsqueeze(0)
+        if table.ndim == 2 and table.shape[1] == rows:
+            return table
     shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
     raise TypeError(
         f"a critic must return one value per row ([B] or [B, 1], {rows} rows) or an ensemble [E, B, 1], got {shape}. "

@@ -19,7 +19,7 @@ class Law(Protocol):
     """A batch of B action distributions."""
 
     def log_prob(self, action: Tensor) -> Tensor:
-        """log p(action), [B]."""
+        """Log p(action), [B]."""
         ...
 
     def kl(self, other: Law) -> Tensor:
@@ -42,6 +42,7 @@ class NormalLaw:
     Shapes: loc, scale [B, A].
 
     Example:
+        >>> import torch
         >>> p, q = NormalLaw(torch.zeros(1, 1), torch.ones(1, 1)), NormalLaw(torch.ones(1, 1), torch.ones(1, 1))
         >>> p.kl(q)
         tensor([0.5000])
@@ -80,6 +81,7 @@ class CategoricalLaw:
     Shapes: logits [B, n]; forbidden actions have a very negative, finite logit.
 
     Example:
+        >>> import torch
         >>> CategoricalLaw(torch.zeros(1, 4)).log_prob(torch.tensor([2])).exp()
         tensor([0.2500])
     """

@@ -53,6 +53,8 @@ class Network:
         ValueError: If an input lies on another device than the parameters.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
         >>> x = torch.zeros(5, 3, dtype=torch.float64)
         >>> Network(net)(x).shape, Network(net).chain is not None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from advwrap.victims.chain import Pullback
 from advwrap.victims.heads import CategoricalHead, DeterministicHead, Head, NormalHead, OutputHead
@@ -33,6 +32,7 @@ class Policy:
     Shapes: observations [B, ...] -> mean [B, A] (or probabilities [B, n]).
 
     Example:
+        >>> import torch
         >>> policy = Policy(lambda obs, context: obs * 2, DeterministicHead())
         >>> policy.mean(torch.ones(1, 3))
         tensor([[2., 2., 2.]])
@@ -58,7 +58,7 @@ class Policy:
         """The action distribution, before a tanh where there is one."""
         return self.head.law(self.output(observation, context))
 
-    def then(self, read: Callable[[Any], Any], score: Score, context: Context | None = None) -> Score:
+    def then(self, read: Callable[[Any], Any], score: Callable[[Any], Tensor], context: Context | None = None) -> Score:
         """The score x -> score(read(output at x)), known as a chain where the network is one.
 
         Args:
@@ -87,7 +87,7 @@ class Chained:
         score: From there to one number per row; its method `gradient`, if it has one, is its derivative.
     """
 
-    def __init__(self, network: Network, read: Callable[[Tensor], Any], score: Score) -> None:
+    def __init__(self, network: Network, read: Callable[[Tensor], Any], score: Callable[[Any], Tensor]) -> None:
         self.network = network
         self.read = read
         self.score = score
@@ -114,6 +114,8 @@ def Deterministic(net: Callable[..., Any]) -> Policy:  # noqa: N802 - reads as t
     """A network or callable whose output is the action itself, shape [B, A].
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> Deterministic(nn.Linear(3, 2)).mean(torch.zeros(1, 3)).shape
         torch.Size([1, 2])
     """
@@ -124,6 +126,8 @@ def Categorical(net: Callable[..., Any]) -> Policy:  # noqa: N802
     """A network or callable whose output is logits, or action values, shape [B, n].
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> bool(Categorical(nn.Linear(3, 2)).mean(torch.zeros(1, 3)).sum() - 1 < 1e-6)
         True
     """
@@ -144,6 +148,8 @@ def Gaussian(  # noqa: N802
         squash: The map from the normal variable to the action, such as `torch.tanh`.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> Gaussian(nn.Linear(3, 2), std=0.5, squash=torch.tanh).law(torch.zeros(1, 3)).scale
         tensor([[0.5000, 0.5000]])
     """

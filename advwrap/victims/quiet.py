@@ -22,6 +22,7 @@ def mode_dependent(module: nn.Module) -> list[nn.Module]:
     does not ship.
 
     Example:
+        >>> from torch import nn
         >>> [type(m).__name__ for m in mode_dependent(nn.Sequential(nn.Linear(2, 2), nn.Dropout()))]
         ['Dropout']
     """
@@ -33,6 +34,8 @@ def quietly(modules: list[nn.Module]) -> Iterator[None]:
     """Put these modules in eval mode for the duration of one forward pass, whatever happens in it.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> norm = nn.BatchNorm1d(3)
         >>> with quietly([norm]):
         ...     _ = norm(torch.randn(4, 3))

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
