@@ -58,6 +58,7 @@ from advwrap.sets import (
     Masked,
     PerturbationSet,
 )
+from advwrap.wrappers import AdversarialAction, AdversarialObs
 
 __version__ = "0.1.0"
 
@@ -67,6 +68,8 @@ __all__ = [
     "UNBOUNDED",
     "ActionSet",
     "ActionShift",
+    "AdversarialAction",
+    "AdversarialObs",
     "Always",
     "AtMost",
     "Attack",

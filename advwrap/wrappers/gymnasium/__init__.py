@@ -1,0 +1,6 @@
+"""Gymnasium environments under attack."""
+
+from advwrap.wrappers.gymnasium.action import AdversarialAction
+from advwrap.wrappers.gymnasium.observation import AdversarialObs
+
+__all__ = ["AdversarialAction", "AdversarialObs"]

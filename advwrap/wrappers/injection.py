@@ -1,0 +1,153 @@
+"""One attack call of an environment: NumPy rows in, NumPy rows out, counted by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from advwrap.attacks import Attack
+from advwrap.clock import EpisodeClock
+from advwrap.sets import UNBOUNDED, Bounds
+from advwrap.wrappers.entry import AnySpace
+from advwrap.wrappers.parts import check_reaches_integers
+
+Array = NDArray[Any]
+Surroundings = Mapping[Any, Tensor]
+"""What else the attack may read, one row per attacked row."""
+
+_CPU = torch.device("cpu")
+
+
+class Injection:
+    """Attacks rows of one space with the randomness and the counts of a clock.
+
+    Floats are attacked in their own dtype. Integers of a Box are attacked as floats and then
+    truncated towards the clean value, so that they stay in the set. Discrete values are indices.
+
+    Args:
+        attack: What to do.
+        space: Where one row lives: a Box, Discrete, MultiDiscrete or MultiBinary.
+        clock: Whose rows these are.
+        bounds: The valid range.
+        device: Where the attack computes.
+        what: The name of the rows in error messages.
+    """
+
+    def __init__(
+        self,
+        attack: Attack,
+        *,
+        space: AnySpace,
+        clock: EpisodeClock,
+        bounds: Bounds = UNBOUNDED,
+        device: torch.device | str = _CPU,
+        what: str = "observation",
+    ) -> None:
+        self.space = space
+        self.clock = clock
+        self.bounds = bounds
+        self.device = torch.device(device)
+        self.what = what
+        self._float = space.dtype is not None and space.dtype.kind == "f"
+        self._working = _working_dtype(space)
+        self._moves = self.device != _CPU
+        self.attack = attack
+
+    @property
+    def attack(self) -> Attack:
+        """What is done to the rows; may be replaced at any time."""
+        return self._attack
+
+    @attack.setter
+    def attack(self, attack: Attack) -> None:
+        if not callable(attack):
+            raise TypeError(
+                f"`attack` must be an attack, got {attack!r}. Fix: attack=Noise(LinfBall(0.1)), or Identity() for none."
+            )
+        if isinstance(self.space, spaces.Box) and not self._float:
+            check_reaches_integers(attack)
+        self._attack = attack
+
+    def rows(self, value: Any) -> Array:
+        """Our own copy of a value of the space (or a batch of them), in a dtype of its kind."""
+        own = np.array(value)
+        right = own.dtype.kind == "f" if self._float else own.dtype.kind in "iu"
+        return own if right else own.astype(self.space.dtype)
+
+    def __call__(self, clean: Array, known: Surroundings | None = None, who: Array | None = None) -> Array:
+        """Attack rows and count it.
+
+        Args:
+            clean: The true rows, [B, ...].
+            known: What else the attack may read.
+            who: Which streams of the clock the rows are (indices); all of them by default.
+        """
+        perturbed = self.perturb(clean, known, who)
+        changed = (perturbed != clean).reshape(len(clean), -1).any(1)
+        if who is None:
+            self.clock.record(changed)
+        else:
+            self.count(changed, who)
+        return perturbed
+
+    def count(self, changed: Array, who: Array) -> None:
+        """Count an attack call on some streams of the clock."""
+        attacked, acted = np.zeros((2, len(self.clock.agent)), dtype=np.bool_)
+        attacked[who], acted[who] = changed, True
+        self.clock.record(attacked, acted)
+
+    def perturb(self, clean: Array, known: Surroundings | None = None, who: Array | None = None) -> Array:
+        """What the attack makes of the rows; nothing is counted."""
+        if self._float and np.isnan(np.vdot(clean, clean)):
+            raise ValueError(self._nan(clean))
+        working = clean if self._working is None else clean.astype(self._working)
+        rows = torch.from_numpy(working)
+        context = self.clock.context(who)
+        if known:
+            context = {**known, **context}
+        if self._moves:
+            rows = rows.to(self.device)
+            context = {name: value.to(self.device) for name, value in context.items()}
+        perturbed = self._attack(rows, context=context, bounds=self.bounds, generator=self.clock.streams(who))
+        if perturbed.shape != rows.shape or perturbed.dtype != rows.dtype:
+            raise TypeError(
+                f"{self._attack} must return {rows.dtype} of shape {tuple(rows.shape)} like its "
+                f"input, got {perturbed.dtype} of shape {tuple(perturbed.shape)}."
+            )
+        result: Array = perturbed.numpy(force=True)
+        if self._working is not None:
+            return self._integers(clean, result, working)
+        return result.copy() if perturbed.data_ptr() == rows.data_ptr() else result
+
+    def _integers(self, clean: Array, result: Array, working: Array) -> Array:
+        if working.dtype.kind == "f":
+            moved = np.trunc(result - working).astype(np.int64)
+            result = clean.astype(np.int64) + moved
+        elif not all(map(self.space.contains, result.astype(self.space.dtype))):
+            raise ValueError(
+                f"{self._attack} chose {result.tolist()}, which is not in {self.space}. "
+                "Fix: an `ActionSet` of valid actions."
+            )
+        return result.astype(clean.dtype)
+
+    def _nan(self, clean: Array) -> str:
+        bad = [row for row, values in enumerate(clean) if np.isnan(values).any()]
+        return (
+            f"the {self.what} must not hold NaN, but its rows {bad} do. Fix: look for the cause "
+            "in the environment (a diverged simulation?); no attack is meaningful there."
+        )
+
+
+def _working_dtype(space: AnySpace) -> np.dtype[Any] | None:
+    """What integers are attacked in; None for floats, which stay as they are."""
+    if space.dtype is None or space.dtype.kind == "f":
+        return None
+    if not isinstance(space, spaces.Box):
+        return np.dtype(np.int64)
+    return np.dtype(np.float32 if space.dtype.itemsize <= 2 else np.float64)

@@ -1,0 +1,1 @@
+"""PettingZoo environments under attack: `parallel`, where agents act together, and `aec`, in turns."""
