@@ -53,14 +53,10 @@ def test_the_bar_goes_away_after_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     with contextlib.suppress(KeyError), progress("work", total=2, console=console) as advance:
         advance(1)
         raise KeyError
-    assert drawn(console).endswith("\x1b[?25h\r\x1b[1A\x1b[2K"), (
-        "the cursor is back and the line is empty"
-    )
+    assert drawn(console).endswith("\x1b[?25h\r\x1b[1A\x1b[2K"), "the cursor is back and the line is empty"
 
 
-@pytest.mark.parametrize(
-    ("tty", "ci", "expected"), [(True, "", True), (True, "true", False), (False, "", False)]
-)
+@pytest.mark.parametrize(("tty", "ci", "expected"), [(True, "", True), (True, "true", False), (False, "", False)])
 def test_who_watches(monkeypatch: pytest.MonkeyPatch, tty: bool, ci: str, expected: bool) -> None:
     monkeypatch.setattr("sys.stderr", io.StringIO())
     monkeypatch.setattr("sys.stderr.isatty", lambda: tty, raising=False)

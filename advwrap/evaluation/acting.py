@@ -59,9 +59,10 @@ def acting(policy: Any, space: gym.Space[Any]) -> Acts:
     if callable(policy) and not isinstance(policy, nn.Module):
         return policy  # type: ignore[no-any-return]
     victim: Policy = as_policy(policy)
+    weight = next(policy.parameters(), None) if isinstance(policy, nn.Module) else None
 
     def play_mean(observation: Any, /) -> Tensor:
-        mean = victim.mean(observation)
+        mean = victim.mean(observation if weight is None else observation.to(weight.device))
         if isinstance(space, gym.spaces.Discrete) and mean.is_floating_point():
             return mean.argmax(dim=-1) + int(space.start)
         return mean

@@ -72,9 +72,7 @@ def size_of_change(before: Any, after: Any) -> NDArray[np.float64]:
     def compare(old: NDArray[Any], new: NDArray[Any]) -> None:
         old, new = np.asarray(old), np.asarray(new)
         discrete = old.ndim == 1 and not np.issubdtype(old.dtype, np.floating)
-        change = (
-            (old != new).astype(np.float64) if discrete else np.abs(new.astype(np.float64) - old)
-        )
+        change = (old != new).astype(np.float64) if discrete else np.abs(new.astype(np.float64) - old)
         sizes.append(change.reshape(len(change), -1).max(axis=1, initial=0.0))
 
     map_leaves(compare, before, after)

@@ -20,9 +20,7 @@ from advwrap.progress import Advance
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 
 
-def play(
-    policy: Any, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, advance: Advance
-) -> Tally:
+def play(policy: Any, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, advance: Advance) -> Tally:
     """Play episodes 0, 1, ..., episode i from the state that a reset with ``seed + i`` gives.
 
     Args:
@@ -65,14 +63,10 @@ def play(
     return tally
 
 
-def _begin(
-    envs: AnyVectorEnv, schedule: Schedule, rows: Rows, seed: int
-) -> tuple[Any, dict[str, Any]]:
+def _begin(envs: AnyVectorEnv, schedule: Schedule, rows: Rows, seed: int) -> tuple[Any, dict[str, Any]]:
     """Start the next episode in these rows; an idle row too, as it is stepped with them."""
     starts = zip(rows, schedule.playing, strict=True)
-    seeds: Any = [
-        seed + int(episode) if begins and episode != IDLE else None for begins, episode in starts
-    ]
+    seeds: Any = [seed + int(episode) if begins and episode != IDLE else None for begins, episode in starts]
     return envs.reset(seed=seeds, options=None if rows.all() else {"reset_mask": rows})
 
 

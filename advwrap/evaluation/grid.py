@@ -13,6 +13,7 @@ from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.results import NATURAL, Results
 from advwrap.evaluation.rollouts import Channel, EnvSource, evaluate
 from advwrap.progress import progress
+from advwrap.wrappers import AdversarialObs
 
 A = TypeVar("A")
 
@@ -26,7 +27,7 @@ def evaluate_grid(
     episodes: int = 20,
     seed: int = 0,
     num_envs: int | None = None,
-    channel: Channel | None = None,
+    channel: Channel = AdversarialObs,
     command: str | None = None,
 ) -> Results:
     """Every agent without an attack once, then under every attack at every epsilon.
@@ -43,7 +44,7 @@ def evaluate_grid(
         episodes: Episodes per cell.
         seed: Reset seed of the first episode of every cell.
         num_envs: Environments that run together.
-        channel: Where the attacks are injected; `AdversarialObs` by default.
+        channel: Where the attacks are injected (see `evaluate`).
         command: What to type to measure this again; by default the command line of this process.
 
     Raises:

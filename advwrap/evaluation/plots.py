@@ -48,9 +48,7 @@ def draw_curve(results: Results) -> Figure:
     for panel, agent in zip(axes, agents, strict=False):
         _draw_attacks(panel, results, agent)
     if agents:
-        axes[0].legend(
-            frameon=False, fontsize="small"
-        )  # once: the same attacks look the same in every panel
+        axes[0].legend(frameon=False, fontsize="small")  # once: the same attacks look the same in every panel
     figure.suptitle(results.provenance.env, fontweight="bold")
     return figure
 

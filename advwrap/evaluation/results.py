@@ -56,17 +56,14 @@ class Cell:
             f"`epsilon` must be >= 0, got {self.epsilon}.",
         )
         check(len(self.seeds) > 0, "`seeds` must hold at least one episode, got none.")
-        check(
-            len(set(self.seeds)) == len(self.seeds), f"`seeds` must all differ, got {self.seeds}."
-        )
+        check(len(set(self.seeds)) == len(self.seeds), f"`seeds` must all differ, got {self.seeds}.")
         for field in fields(self)[4:]:
             values = getattr(self, field.name)
             if values is None:
                 continue
             check(
                 len(values) == len(self.seeds),
-                f"`{field.name}` must have one entry per episode ({len(self.seeds)}), "
-                f"got {len(values)}.",
+                f"`{field.name}` must have one entry per episode ({len(self.seeds)}), got {len(values)}.",
             )
             check(all(map(math.isfinite, values)), f"`{field.name}` must be finite, got {values}.")
 
@@ -75,15 +72,11 @@ class Cell:
         """The mean of the returns."""
         return float(mean(self.returns))
 
-    def interval(
-        self, *, statistic: Statistic = mean, confidence: float = 0.95, seed: int = 0
-    ) -> Interval:
+    def interval(self, *, statistic: Statistic = mean, confidence: float = 0.95, seed: int = 0) -> Interval:
         """The bootstrap interval of a statistic of the returns; (-inf, inf) of a single episode."""
         if len(self.returns) < 2:
             return Interval(float(statistic(self.returns)), -math.inf, math.inf, confidence)
-        return bootstrap_interval(
-            self.returns, statistic=statistic, confidence=confidence, seed=seed
-        )
+        return bootstrap_interval(self.returns, statistic=statistic, confidence=confidence, seed=seed)
 
     def change(self, reference: Cell, *, confidence: float = 0.95, seed: int = 0) -> Interval:
         """The interval of the mean change of the return against `reference`, paired by seed.
@@ -148,9 +141,7 @@ class Results:
     def find(self, agent: str, attack: str, epsilon: float) -> Cell | None:
         """The cell with these three names, if it was measured."""
         key = (agent, attack, epsilon)
-        return next(
-            (cell for cell in self.cells if (cell.agent, cell.attack, cell.epsilon) == key), None
-        )
+        return next((cell for cell in self.cells if (cell.agent, cell.attack, cell.epsilon) == key), None)
 
     def natural(self, agent: str) -> Cell | None:
         """The agent without an attack, if it was measured."""

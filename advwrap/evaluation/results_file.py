@@ -81,9 +81,7 @@ class _Fields:
 
     def take(self, field: str, decode: Callable[[Any], T]) -> T:
         if field not in self.content:
-            raise ValueError(
-                f"{self.name} must have the field `{field}`, got {sorted(map(str, self.content))}."
-            )
+            raise ValueError(f"{self.name} must have the field `{field}`, got {sorted(map(str, self.content))}.")
         try:
             return decode(self.content[field])
         except (TypeError, ValueError, OverflowError) as error:
@@ -98,9 +96,7 @@ def _results(file: _Fields) -> Results:
         raise ValueError(f"`schema` must be at most {SCHEMA}, got {schema}. Fix: update advwrap.")
     provenance = _provenance(_Fields(file.take("provenance", _plain), "provenance"))
     cells = file.take("cells", _tuple_of(_plain))
-    return Results(
-        tuple(_cell(_Fields(cell, f"cell {i}")) for i, cell in enumerate(cells)), provenance
-    )
+    return Results(tuple(_cell(_Fields(cell, f"cell {i}")) for i, cell in enumerate(cells)), provenance)
 
 
 def _provenance(record: _Fields) -> Provenance:

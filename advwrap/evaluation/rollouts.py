@@ -15,6 +15,7 @@ from advwrap.errors import check
 from advwrap.evaluation.episodes import AnyVectorEnv, play
 from advwrap.evaluation.results import NATURAL, Cell
 from advwrap.progress import Advance, progress
+from advwrap.wrappers import AdversarialObs
 
 EnvSource: TypeAlias = str | EnvSpec | Callable[[], gym.Env[Any, Any]]
 """A registered id, a spec, or a function that makes a new environment at each call."""
@@ -42,7 +43,7 @@ def evaluate(
     episodes: int = 20,
     seed: int = 0,
     num_envs: int | None = None,
-    channel: Channel | None = None,
+    channel: Channel = AdversarialObs,
     advance: Advance | None = None,
 ) -> Cell:
     """Play `episodes` episodes, episode i from the state that ``reset(seed=seed + i)`` gives.
@@ -62,7 +63,8 @@ def evaluate(
         episodes: Number of episodes.
         seed: Reset seed of the first one.
         num_envs: Environments that run together; by default at most `MOST_ENVS`.
-        channel: Where the attack is injected; `AdversarialObs` by default.
+        channel: Where the attack is injected: `AdversarialObs`, `AdversarialAction`, or one of them
+            with options, such as ``partial(AdversarialObs, key="camera", device="cuda")``.
         advance: Called after every step with the number of episodes that ended in it; by default a
             progress bar.
 
@@ -82,7 +84,7 @@ def evaluate(
     name = name or (NATURAL if attack is None else type(attack).__name__)
     bar = progress(f"{agent}, {name}", total=episodes) if advance is None else nullcontext(advance)
     with closing(_vector_env(env, _rows(episodes, num_envs))) as plain, bar as counting:
-        envs = plain if attack is None else _inject(attack, plain, channel)
+        envs = plain if attack is None else channel(plain, attack=attack)
         tally = play(policy, envs, episodes=episodes, seed=seed, advance=counting)
     return Cell(
         agent=agent,
@@ -112,12 +114,3 @@ def _vector_env(env: EnvSource, rows: int) -> AnyVectorEnv:
         )
     make = env if callable(env) else lambda: gym.make(env)
     return SyncVectorEnv([make] * rows, autoreset_mode=AutoresetMode.DISABLED)
-
-
-def _inject(attack: Any, envs: AnyVectorEnv, channel: Channel | None) -> AnyVectorEnv:
-    if channel is None:
-        from advwrap.wrappers import AdversarialObs
-
-        channel = AdversarialObs
-    attacked: AnyVectorEnv = channel(envs, attack=attack)
-    return attacked

@@ -44,9 +44,7 @@ class Interval:
     confidence: float
 
     def __str__(self) -> str:
-        if not math.isfinite(
-            self.high - self.low
-        ):  # a single episode: nothing is known about the spread
+        if not math.isfinite(self.high - self.low):  # a single episode: nothing is known about the spread
             return rounded(self.value)
         return f"{rounded(self.value)} [{rounded(self.low)}, {rounded(self.high)}]"
 
@@ -163,14 +161,11 @@ def paired_difference(
     """
     check(
         len(treated) == len(control),
-        "`treated` and `control` must have one value per pair, "
-        f"got {len(treated)} and {len(control)}.",
+        f"`treated` and `control` must have one value per pair, got {len(treated)} and {len(control)}.",
         fix="evaluate both with the same `seed` and `episodes`.",
     )
     differences = np.asarray(treated, np.float64) - np.asarray(control, np.float64)
-    return bootstrap_interval(
-        differences, statistic=statistic, confidence=confidence, resamples=resamples, seed=seed
-    )
+    return bootstrap_interval(differences, statistic=statistic, confidence=confidence, resamples=resamples, seed=seed)
 
 
 def _checked(sample: ArrayLike) -> Floats:

@@ -50,11 +50,7 @@ class TextTable:
 
 def by_attack(results: Results, epsilon: float) -> TextTable:
     """Agents against attacks at one epsilon: mean return, its interval, and the worst attack."""
-    attacks = [
-        name
-        for name in results.attacks
-        if any(results.find(a, name, epsilon) for a in results.agents)
-    ]
+    attacks = [name for name in results.attacks if any(results.find(a, name, epsilon) for a in results.agents)]
     return TextTable(
         title=f"Mean return at epsilon {epsilon:g}",
         columns=("agent", "natural", *attacks, "worst"),
@@ -100,11 +96,7 @@ def in_detail(results: Results) -> TextTable:
 def table(results: Results) -> Table:
     """What to print: the worst attack of every epsilon, or every attack of a single epsilon."""
     single = len(results.epsilons) == 1
-    return (
-        (by_attack(results, results.epsilons[0]) if single else by_epsilon(results))
-        .transposed()
-        .rich()
-    )
+    return (by_attack(results, results.epsilons[0]) if single else by_epsilon(results)).transposed().rich()
 
 
 def _details(results: Results, cell: Cell, *, costs: bool) -> tuple[str, ...]:

@@ -19,9 +19,7 @@ class Countdown(gym.Env[np.ndarray, np.ndarray]):
     observation_space = gym.spaces.Box(-100.0, 100.0, (2,), np.float64)
     action_space = gym.spaces.Box(-100.0, 100.0, (1,), np.float64)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         self.left = int(self.np_random.integers(1, 10))
         self.state = self.np_random.uniform(-1, 1, 2)
@@ -91,7 +89,5 @@ def results() -> Results:
     )
     return Results(
         cells,
-        Provenance(
-            "Task-v0", seed=7, command="advwrap demo", commit="c0ffee", versions={"torch": "2"}
-        ),
+        Provenance("Task-v0", seed=7, command="advwrap demo", commit="c0ffee", versions={"torch": "2"}),
     )

@@ -62,8 +62,6 @@ def test_the_grid_plays_the_policy_and_attacks_the_agent(countdown: Any, stand_i
         seen.append(agent)
         return lambda x: x
 
-    results = evaluate_grid(
-        {"a": agent}, countdown, {"none": attack}, [0.1], episodes=2, channel=stand_in
-    )
+    results = evaluate_grid({"a": agent}, countdown, {"none": attack}, [0.1], episodes=2, channel=stand_in)
     assert seen == [agent]
     assert results.cells[0].returns == evaluate(net, countdown, episodes=2).returns

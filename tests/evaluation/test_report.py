@@ -48,9 +48,7 @@ class TestReport:
         assert write_report(results, report.parent) == report
 
     def test_costs_get_a_column(self, results: Results) -> None:
-        costly = replace(
-            results, cells=(replace(results.cells[0], costs=(1.0, 2.0)), *results.cells[1:])
-        )
+        costly = replace(results, cells=(replace(results.cells[0], costs=(1.0, 2.0)), *results.cells[1:]))
         lines = markdown(costly).splitlines()
         assert any(line.endswith("| length | cost |") for line in lines)
         assert any(line.endswith("| 15.00 | 1.500 |") for line in lines)
@@ -97,11 +95,7 @@ class TestCurve:
 
     @pytest.mark.parametrize("agents", [3, 6])
     def test_many_agents_wrap(self, results: Results, agents: int) -> None:
-        cells = tuple(
-            replace(c, agent=f"{c.agent} {i}")
-            for i in range(agents // 2 + 1)
-            for c in results.cells
-        )
+        cells = tuple(replace(c, agent=f"{c.agent} {i}") for i in range(agents // 2 + 1) for c in results.cells)
         assert len(draw_curve(replace(results, cells=cells)).axes) == 2 * (agents // 2 + 1) + 1
 
     def test_single_episodes_have_no_shade(self, results: Results) -> None:

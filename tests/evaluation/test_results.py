@@ -35,9 +35,7 @@ def cells(draw: st.DrawFn) -> Cell:
         epsilon=draw(st.floats(0, 1e6)),
         seeds=tuple(seeds),
         returns=draw(values),
-        lengths=tuple(
-            draw(st.lists(st.integers(0, 10**6), min_size=len(seeds), max_size=len(seeds)))
-        ),
+        lengths=tuple(draw(st.lists(st.integers(0, 10**6), min_size=len(seeds), max_size=len(seeds)))),
         sizes=draw(values),
         costs=draw(st.none() | values),
     )
@@ -57,9 +55,7 @@ class TestCell:
 
     def test_change_of_other_seeds_is_refused(self, results: Results) -> None:
         other = replace(results.cells[0], seeds=(8, 9))
-        with pytest.raises(
-            ValueError, match=r"same seeds, got \[7, 9\] in one only. Fix: evaluate both"
-        ):
+        with pytest.raises(ValueError, match=r"same seeds, got \[7, 9\] in one only. Fix: evaluate both"):
             results.cells[2].change(other)
 
     @pytest.mark.parametrize(
@@ -106,17 +102,9 @@ class TestResults:
 
 class TestFile:
     @settings(deadline=None)
-    @given(
-        st.lists(
-            cells(), max_size=4, unique_by=lambda cell: (cell.agent, cell.attack, cell.epsilon)
-        )
-    )
-    def test_round_trip_to_the_bit(
-        self, tmp_path_factory: pytest.TempPathFactory, found: list[Cell]
-    ) -> None:
-        results = Results(
-            tuple(found), Provenance("Task-v0", 3, "advwrap demo", None, {"torch": "2.13"})
-        )
+    @given(st.lists(cells(), max_size=4, unique_by=lambda cell: (cell.agent, cell.attack, cell.epsilon)))
+    def test_round_trip_to_the_bit(self, tmp_path_factory: pytest.TempPathFactory, found: list[Cell]) -> None:
+        results = Results(tuple(found), Provenance("Task-v0", 3, "advwrap demo", None, {"torch": "2.13"}))
         path = save_results(results, tmp_path_factory.mktemp("round") / "results.json")
         assert read_results(path) == results
 

@@ -37,9 +37,7 @@ def by_hand(make: Any, agent: Any, seed: int, offset: float = 0.0) -> tuple[floa
 
 class TestEpisodes:
     @pytest.mark.parametrize("num_envs", [1, 2, 7, 23, 100, None])
-    def test_episode_i_is_the_one_of_seed_plus_i(
-        self, countdown: Any, agent: Any, num_envs: int | None
-    ) -> None:
+    def test_episode_i_is_the_one_of_seed_plus_i(self, countdown: Any, agent: Any, num_envs: int | None) -> None:
         cell = evaluate(agent, countdown, episodes=23, seed=5, num_envs=num_envs)
         expected = [by_hand(countdown, agent, seed) for seed in range(5, 28)]
         assert cell.seeds == tuple(range(5, 28))
@@ -49,9 +47,7 @@ class TestEpisodes:
     def test_short_episodes_are_not_favoured(self, countdown: Any, agent: Any) -> None:
         """The first to finish of many would be the shortest; here all of them count."""
         cell = evaluate(agent, countdown, episodes=64, num_envs=32)
-        assert np.mean(cell.lengths) == np.mean(
-            [by_hand(countdown, agent, seed)[1] for seed in range(64)]
-        )
+        assert np.mean(cell.lengths) == np.mean([by_hand(countdown, agent, seed)[1] for seed in range(64)])
 
     def test_the_same_call_gives_the_same_cell(self, countdown: Any, agent: Any) -> None:
         assert evaluate(agent, countdown, episodes=5) == evaluate(agent, countdown, episodes=5)
@@ -84,13 +80,9 @@ class TestEpisodes:
 
 
 class TestAttacks:
-    def test_without_effect_nothing_changes(
-        self, countdown: Any, stand_in: Any, agent: Any
-    ) -> None:
+    def test_without_effect_nothing_changes(self, countdown: Any, stand_in: Any, agent: Any) -> None:
         clean = evaluate(agent, countdown, episodes=9, num_envs=4)
-        attacked = evaluate(
-            agent, countdown, lambda x: x, episodes=9, num_envs=4, channel=stand_in, name="identity"
-        )
+        attacked = evaluate(agent, countdown, lambda x: x, episodes=9, num_envs=4, channel=stand_in, name="identity")
         assert attacked.returns == clean.returns
         assert (clean.attack, attacked.attack) == (NATURAL, "identity")
         assert set(attacked.sizes) == {0.0}
@@ -124,45 +116,31 @@ class TestAttacks:
         cell = evaluate(agent, countdown, lambda a: a - 0.25, episodes=3, channel=OnActions)
         natural = evaluate(agent, countdown, episodes=3)
         assert cell.sizes == pytest.approx((0.25,) * 3)
-        assert np.subtract(natural.returns, cell.returns) == pytest.approx(
-            0.25 * np.array(cell.lengths)
-        )
+        assert np.subtract(natural.returns, cell.returns) == pytest.approx(0.25 * np.array(cell.lengths))
 
 
 class TestSpaces:
     def test_a_registered_id_with_discrete_actions(self) -> None:
         cell = evaluate(lambda x: (x[:, 2] > 0).long(), "CartPole-v1", episodes=4)
         assert cell.costs is None
-        assert all(
-            length == total for length, total in zip(cell.lengths, cell.returns, strict=True)
-        )
+        assert all(length == total for length, total in zip(cell.lengths, cell.returns, strict=True))
 
     def test_nested_observations(self, countdown: Any) -> None:
         def make() -> Any:
-            space = gym.spaces.Dict(
-                {"state": countdown.observation_space, "copy": countdown.observation_space}
-            )
-            return gym.wrappers.TransformObservation(
-                countdown(), lambda x: {"state": x, "copy": x}, space
-            )
+            space = gym.spaces.Dict({"state": countdown.observation_space, "copy": countdown.observation_space})
+            return gym.wrappers.TransformObservation(countdown(), lambda x: {"state": x, "copy": x}, space)
 
-        nested = evaluate(
-            lambda x: x["state"][:, :1] + 0 * x["copy"][:, 1:], make, episodes=5, num_envs=2
-        )
+        nested = evaluate(lambda x: x["state"][:, :1] + 0 * x["copy"][:, 1:], make, episodes=5, num_envs=2)
         assert nested.returns == evaluate(lambda x: x[:, :1], countdown, episodes=5).returns
 
 
 class TestSchedule:
     @given(st.data(), st.integers(1, 30))
-    def test_every_episode_is_finished_exactly_once(
-        self, data: st.DataObject, episodes: int
-    ) -> None:
+    def test_every_episode_is_finished_exactly_once(self, data: st.DataObject, episodes: int) -> None:
         schedule = Schedule(episodes=episodes, rows=data.draw(st.integers(1, episodes)))
         finished: list[int] = []
         while not schedule.over:
-            flags = st.lists(
-                st.booleans(), min_size=len(schedule.playing), max_size=len(schedule.playing)
-            )
+            flags = st.lists(st.booleans(), min_size=len(schedule.playing), max_size=len(schedule.playing))
             ended = np.array(data.draw(flags)) | (data.draw(st.integers(0, 3)) == 0)
             playing = schedule.playing[schedule.active].tolist()
             assert len(set(playing)) == len(playing)
@@ -215,9 +193,7 @@ class TestGrid:
             ({"epsilons": [0.1, 0.1]}, "`epsilons` must all differ, got [0.1, 0.1]."),
         ],
     )
-    def test_bad_grids(
-        self, agent: Any, countdown: Any, change: dict[str, Any], message: str
-    ) -> None:
+    def test_bad_grids(self, agent: Any, countdown: Any, change: dict[str, Any], message: str) -> None:
         grid: dict[str, Any] = {
             "agents": {"a": agent},
             "env": countdown,
@@ -250,22 +226,16 @@ class TestErrors:
             ),
         ],
     )
-    def test_bad_arguments(
-        self, agent: Any, countdown: Any, change: dict[str, Any], message: str
-    ) -> None:
+    def test_bad_arguments(self, agent: Any, countdown: Any, change: dict[str, Any], message: str) -> None:
         arguments: dict[str, Any] = {"policy": agent, "env": countdown, "episodes": 2} | change
         with pytest.raises(ValueError, match=re.escape(message)):
             evaluate(**arguments)
 
     def test_an_environment_instead_of_a_way_to_make_one(self, agent: Any, countdown: Any) -> None:
-        with pytest.raises(
-            TypeError, match=r"`env` must be an id, a spec or a function .* Fix: pass `lambda"
-        ):
+        with pytest.raises(TypeError, match=r"`env` must be an id, a spec or a function .* Fix: pass `lambda"):
             evaluate(agent, countdown())
 
     def test_an_environment_that_resets_by_itself(self, agent: Any, countdown: Any) -> None:
         envs = SyncVectorEnv([countdown], autoreset_mode=AutoresetMode.SAME_STEP)
-        with pytest.raises(
-            ValueError, match=r"`envs` must not reset by itself, .* Fix: make it with"
-        ):
+        with pytest.raises(ValueError, match=r"`envs` must not reset by itself, .* Fix: make it with"):
             play(agent, envs, episodes=1, advance=lambda units: None)

@@ -60,9 +60,7 @@ class TestNumbers:
         ("statistic", "low", "high"),
         [(iqm, 0.36444444, 0.98666667), (mean, 0.46266667, 1.02133333)],
     )
-    def test_plain_interval_is_that_of_rliable(
-        self, statistic: object, low: float, high: float
-    ) -> None:
+    def test_plain_interval_is_that_of_rliable(self, statistic: object, low: float, high: float) -> None:
         ours = bootstrap_interval(SCORES.ravel(), statistic=statistic, resamples=50000)
         assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.01)
 
@@ -97,15 +95,11 @@ class TestProperties:
         assert min(values) - slack <= iqm(values) <= max(values) + slack
 
     @given(RETURNS.flatmap(lambda values: st.tuples(st.just(values), st.permutations(values))))
-    def test_interquartile_mean_does_not_depend_on_the_order(
-        self, both: tuple[list[float], list[float]]
-    ) -> None:
+    def test_interquartile_mean_does_not_depend_on_the_order(self, both: tuple[list[float], list[float]]) -> None:
         assert iqm(both[0]) == pytest.approx(float(iqm(both[1])), rel=1e-9, abs=1e-9)
 
     @given(RETURNS, st.floats(-100, 100), st.floats(0.01, 100))
-    def test_interquartile_mean_moves_with_the_unit(
-        self, values: list[float], shift: float, scale: float
-    ) -> None:
+    def test_interquartile_mean_moves_with_the_unit(self, values: list[float], shift: float, scale: float) -> None:
         moved = [scale * value + shift for value in values]
         assert iqm(moved) == pytest.approx(scale * float(iqm(values)) + shift, rel=1e-6, abs=1e-3)
 
@@ -139,9 +133,7 @@ class TestProperties:
     def test_pairing_cancels_what_both_share(self, values: list[float], change: float) -> None:
         treated = [value + change for value in values]
         interval = paired_difference(treated, values)
-        assert (interval.low, interval.value, interval.high) == pytest.approx(
-            (change,) * 3, abs=1e-6
-        )
+        assert (interval.low, interval.value, interval.high) == pytest.approx((change,) * 3, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -149,9 +141,7 @@ class TestProperties:
 def test_the_interval_covers_the_true_value_of_a_normal_sample(statistic: object) -> None:
     """Of 400 intervals about 20 should miss; the percentile bootstrap is slightly too narrow."""
     samples = np.random.default_rng(0).normal(5.0, 2.0, (400, 40))
-    intervals = [
-        bootstrap_interval(sample, statistic=statistic, seed=i) for i, sample in enumerate(samples)
-    ]
+    intervals = [bootstrap_interval(sample, statistic=statistic, seed=i) for i, sample in enumerate(samples)]
     covered = np.mean([interval.low <= 5.0 <= interval.high for interval in intervals])
     assert 0.90 <= covered <= 0.98
 
