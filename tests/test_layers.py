@@ -22,7 +22,8 @@ LAYERS = [
     {"objectives"},
     {"attacks"},
     {"modules"},
-    {"wrappers", "transforms"},
+    {"transforms"},
+    {"wrappers"},  # `AdversarialObs` hands TorchRL environments on to its twin
     {"targets"},
     {"losses"},
     {"training"},
