@@ -46,14 +46,16 @@ def resolve(eps: Epsilon, like: Tensor) -> float | Tensor:
     """
     value = checked(eps()) if callable(eps) else eps
     if not isinstance(value, Tensor):
-        return value  # type: ignore[return-value]
+        # A radius beyond the largest number of a short dtype is no limit there.
+        return value if value <= 1.0 else min(value, torch.finfo(like.dtype).max)  # type: ignore[operator,type-var,return-value]
     features = tuple(like.shape[1:])
     sizes = zip(reversed(value.shape), reversed(features), strict=False)
     check(
         value.ndim <= len(features) and all(size in (1, feature) for size, feature in sizes),
         f"`eps` must broadcast to the feature shape {features}, got shape {tuple(value.shape)}.",
     )
-    return value.to(device=like.device, dtype=like.dtype)
+    cast = value.to(device=like.device, dtype=like.dtype)
+    return cast if cast.dtype == value.dtype else cast.clamp(max=torch.finfo(like.dtype).max)
 
 
 @dataclass(eq=False)

@@ -49,8 +49,8 @@ class L1Ball:
 
     def project(self, delta: Tensor) -> Tensor:
         """x_j = sign(d_j) max(|d_j| - t / eps_j, 0) with the smallest t >= 0 that is feasible."""
-        d = flat(delta)
-        eps = self._features(delta)
+        # In float64, where 1 / eps^2 of a small radius does not overflow.
+        d, eps = flat(delta).double(), self._features(delta).double()
         size = d.abs() * (eps > 0)
         # Features leave the sum in the order of |d_j| eps_j; the threshold after the first k of them is
         # (sum |d_j| / eps_j - 1) / (sum 1 / eps_j^2), and the right k is the last whose k-th feature survives it.
@@ -65,7 +65,7 @@ class L1Ball:
         x = d.sign() * (size - divide(t.expand_as(d), eps.expand_as(d))).clamp_min(0)
         x = torch.where(eps > 0, x, torch.zeros_like(x))
         inside = divide(d.abs(), eps).sum(1) <= 1
-        return torch.where(per_row(inside, delta), delta, x.reshape(delta.shape))
+        return torch.where(per_row(inside, delta), delta, x.reshape(delta.shape).to(delta.dtype))
 
     def steepest(self, grad: Tensor) -> Tensor:
         """eps_j sign(g_j) at the j with the largest |g_j| eps_j, 0 elsewhere: a vertex of the ball."""

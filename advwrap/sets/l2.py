@@ -48,21 +48,21 @@ class L2Ball:
         eps = resolve(self.eps, delta)
         if not isinstance(eps, Tensor):
             norm = per_row(_norm(delta), delta)
-            return torch.where(norm > eps, delta * divide(torch.full_like(norm, eps), norm), delta)
+            return torch.where(norm > eps, (delta * (eps / norm)).to(delta.dtype), delta)
         return _onto_ellipsoid(delta, eps.expand(delta.shape[1:]))
 
     def steepest(self, grad: Tensor) -> Tensor:
         """eps_j^2 g_j / ||eps g||_2, on the boundary; eps g / ||g||_2 for one radius."""
         eps = resolve(self.eps, grad)
-        scaled = grad * eps
-        return divide(scaled, per_row(_norm(scaled), grad)) * eps
+        scaled = grad * eps if isinstance(eps, Tensor) else grad
+        return divide(scaled, per_row(_norm(scaled), grad)).to(grad.dtype) * eps
 
     def sample(self, like: Tensor, streams: Streams) -> Tensor:
         """Uniform in the ball: a Gaussian direction, and a length U^(1/d)."""
         direction = streams.normal(like)
         length = streams.uniform(flat(like)[:, :1]) ** (1 / max(flat(like).shape[1], 1))
-        norm = per_row(_norm(direction), like)
-        return divide(direction, norm) * per_row(length[:, 0], like) * resolve(self.eps, like)
+        unit = divide(direction, per_row(_norm(direction), like)).to(like.dtype)
+        return unit * per_row(length[:, 0], like) * resolve(self.eps, like)
 
     def contains(self, delta: Tensor) -> Tensor:
         """Which rows lie in the ball."""
@@ -73,7 +73,8 @@ class L2Ball:
 
 
 def _norm(x: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(flat(x), dim=1)
+    # In float64, where the square of a float32 neither vanishes nor overflows: a gradient of 1e-30 has a direction.
+    norm: Tensor = torch.linalg.vector_norm(flat(x), dim=1, dtype=torch.float64)
     return norm
 
 
@@ -84,7 +85,7 @@ def _onto_ellipsoid(delta: Tensor, eps: Tensor) -> Tensor:
     function of t whose root lies below ||e d||_2; bisection in float64 finds it whatever the half-axes are.
     """
     d, e = flat(delta).double(), eps.reshape(1, -1).double()
-    inside = (divide(d, e) ** 2).sum(1) <= 1
+    inside = _norm(divide(d, e)) <= 1
     low = torch.zeros_like(d[:, :1])
     high = (e * d).norm(dim=1, keepdim=True)
     for _ in range(_BISECTIONS):
