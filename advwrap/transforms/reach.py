@@ -1,0 +1,105 @@
+"""Let an environment's `set_seed` and `step` reach the transforms that need them.
+
+TorchRL hands ``TransformedEnv.set_seed`` to the base environment only, and what a transform does to
+the action stays inside ``TransformedEnv.step``. Both are extended on the one environment that holds
+the transform; its class, and every other environment, stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from tensordict import TensorDictBase
+from torchrl.envs import Compose, EnvBase, Transform, TransformedEnv
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """A transform with randomness of its own."""
+
+    def seed(self, seed: int | None) -> None:
+        """Begin it anew."""
+        ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A transform that has something to say about the step, at root, beside the action."""
+
+    def begin(self) -> None:
+        """Before the step."""
+        ...
+
+    def report(self, tensordict: TensorDictBase) -> None:
+        """After the step: write into its tensordict."""
+        ...
+
+
+def env_of(transform: Transform) -> EnvBase | None:
+    """The environment around a transform, if it is in one."""
+    try:
+        return transform.container
+    except ValueError:  # torchrl's answer for a `Compose` that is in none
+        return None
+
+
+def listed(transform: Transform) -> Iterator[Transform]:
+    """A transform and those inside it, from the base environment outwards."""
+    if isinstance(transform, Compose):
+        for inner in transform.transforms:
+            yield from listed(inner)
+    else:
+        yield transform
+
+
+def beneath(transform: Transform) -> int:
+    """How many transforms of its class lie between this one and the base environment."""
+    env, count = env_of(transform), 0
+    while isinstance(env, TransformedEnv):
+        for other in listed(env.transform):
+            if other is transform:
+                break
+            count += type(other) is type(transform)
+        env = env.base_env
+    return count
+
+
+def reach(env: TransformedEnv, transform: Transform) -> None:
+    """Extend `env.set_seed` and `env.step` to this transform, and to all others of its kind."""
+    # In `__dict__`, so that they hide the methods of the class.
+    if isinstance(transform, Seeded):
+        env.__dict__["set_seed"] = _SetSeed(env)
+    if isinstance(transform, Reporting):
+        env.__dict__["step"] = _Step(env)
+
+
+class _SetSeed:
+    """`TransformedEnv.set_seed`, then every transform that is `Seeded`."""
+
+    def __init__(self, env: TransformedEnv) -> None:
+        self.env = env
+
+    def __call__(self, seed: int | None = None, static_seed: bool = False) -> Any:
+        following = type(self.env).set_seed(self.env, seed, static_seed=static_seed)
+        for transform in listed(self.env.transform):
+            if isinstance(transform, Seeded):
+                transform.seed(seed)
+        return following
+
+
+class _Step:
+    """`TransformedEnv.step`, then every transform that is `Reporting`."""
+
+    def __init__(self, env: TransformedEnv) -> None:
+        self.env = env
+
+    def __call__(self, tensordict: TensorDictBase) -> TensorDictBase:
+        reporting = [t for t in listed(self.env.transform) if isinstance(t, Reporting)]
+        for transform in reporting:
+            transform.begin()
+        out = type(self.env).step(self.env, tensordict)
+        # From outside inwards: the innermost knows what the environment really got.
+        for transform in reversed(reporting):
+            transform.report(out)
+        return out
