@@ -60,8 +60,8 @@ types: $(STAMP)  ## mypy, strict, on advwrap/
 	$(BIN)/mypy
 
 docs: $(STAMP)  ## build the site into site/; a broken link or reference is an error
-	@# The variable silences an advertisement of the theme.
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@# Not --quiet: it hides the warnings from --strict too. The variable silences an advertisement of the theme.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)  ## time attacks and wrappers beside the peers
 	@$(PIP) -c constraints.txt -e '.[bench]'
