@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,3 +50,16 @@ class Beside:
             own = np.array(pick(observation, path), dtype=dtype)
             known[name] = torch.from_numpy(own if batched else own[None])
         return known
+
+    def saved(self, known: Mapping[Any, Tensor]) -> dict[str, Tensor]:
+        """Entries for a checkpoint, which `restored` turns back."""
+        return {_label(name): rows.clone() for name, rows in known.items()}
+
+    def restored(self, state: Mapping[str, Tensor]) -> dict[Any, Tensor]:
+        """The entries that a checkpoint holds."""
+        labels = {name: _label(name) for name, _, _ in self._entries}
+        return {name: state[label].clone() for name, label in labels.items() if label in state}
+
+
+def _label(name: str | Path) -> str:
+    return ".".join(("known", *((name,) if isinstance(name, str) else name)))

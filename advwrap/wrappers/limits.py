@@ -44,8 +44,8 @@ def bounds_of(box: spaces.Box, given: Bounds | None = None) -> Bounds:
         return given
     kind = np.iinfo(box.dtype.name)
     highest = math.nextafter(kind.max, 0) if box.dtype.itemsize == 8 else float(kind.max)
-    low = torch.as_tensor(given.low).clamp(min=float(kind.min))
-    high = torch.as_tensor(given.high).clamp(max=highest)
+    low = torch.as_tensor(given.low, dtype=torch.float64).clamp(min=float(kind.min))
+    high = torch.as_tensor(given.high, dtype=torch.float64).clamp(max=highest)
     return Bounds(*(x.item() if x.ndim == 0 else x for x in (low, high)))
 
 
@@ -74,4 +74,5 @@ def _tensor(limit: Any) -> torch.Tensor:
 
 
 def _array(limit: float | torch.Tensor, space: spaces.Box) -> Any:
-    return np.broadcast_to(torch.as_tensor(limit).cpu().numpy().astype(space.dtype), space.shape)
+    exact = torch.as_tensor(limit, dtype=torch.float64).cpu().numpy()
+    return np.broadcast_to(exact.astype(space.dtype), space.shape)

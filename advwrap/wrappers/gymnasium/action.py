@@ -84,5 +84,14 @@ class AdversarialAction(Attacked):
         info = {"executed_action": executed, **info, "action": intended[()]}
         return observation, reward, terminated, truncated, info
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Seeds, episodes, counts, and the observation that the coming attack reads."""
+        return {**super().state_dict(), **self._beside.saved(self._known)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict`."""
+        super().load_state_dict(state)
+        self._known = self._beside.restored(state)
+
     def _remember(self, observation: Any, info: Mapping[str, Any]) -> None:
         self._known = self._beside(info.get("clean_observation", observation))

@@ -68,7 +68,6 @@ class AdversarialObs(Attacked):
         grown = widened(space, self._path, bounds)
         if grown is not space:
             self.observation_space = grown
-        self._shape = box.shape
         self._beside = Beside(space, omit=self._path)
         self._clock = EpisodeClock(1, salt=beneath(env, AdversarialObs))
         self._injection = Injection(attack, space=box, clock=self._clock, bounds=bounds, device=device)
@@ -89,7 +88,7 @@ class AdversarialObs(Attacked):
         path = self._path
         known = self._beside(observation) if path else None
         clean = self._injection.rows(pick(observation, path))
-        seen = self._injection(clean[None], known).reshape(self._shape)
+        seen = self._injection(clean[None], known).reshape(clean.shape)
         # What is beneath may be attacked as well: its clean observation is the true one.
         if "clean_observation" not in info:
             truth = put(copied(observation), path, clean) if path else clean

@@ -103,5 +103,14 @@ class AdversarialAction(Attacked):
             executed[who] = self._injection(intended[who], known, who)
         return executed
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Seeds, episodes, counts, and the observation that the coming attack reads."""
+        return {**super().state_dict(), **self._beside.saved(self._known)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict`."""
+        super().load_state_dict(state)
+        self._known = self._beside.restored(state)
+
     def _remember(self, observations: Any, infos: Mapping[str, Any]) -> None:
         self._known = self._beside(infos.get("clean_observation", observations), batched=True)
