@@ -65,17 +65,22 @@ def _autograd(score: Score, x: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         value = score(x)
-        if value.shape != x.shape[:1]:
-            raise ValueError(
-                f"an objective must return one score per row, shape [{x.shape[0]}], got {tuple(value.shape)}. "
-                "Fix: sum over the features, not over the batch."
-            )
+        _one_per_row(value, x)
         if not value.requires_grad:
             raise GradientError(_NO_GRADIENT)
         (grad,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
     if grad is None:
         raise GradientError(_NO_GRADIENT)
     return value.detach(), grad
+
+
+def _one_per_row(value: Tensor, x: Tensor) -> Tensor:
+    if value.shape != x.shape[:1]:
+        raise ValueError(
+            f"an objective must return one score per row, shape [{x.shape[0]}], got {tuple(value.shape)}. "
+            "Fix: sum over the features, not over the batch."
+        )
+    return value
 
 
 _NO_GRADIENT = (
@@ -131,10 +136,10 @@ def ascend_best(
 def evaluate(score: Score, x: Tensor) -> Tensor:
     """The score of every row, without gradient."""
     with torch.no_grad():
-        return score(x)
+        return _one_per_row(score(x), x)
 
 
 def better(x: Tensor, value: Tensor, best: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
     """Per row, the better of two points and its score; NaN never wins."""
     improved = value > highest
-    return torch.where(per_row(improved, x), x, best), torch.where(improved, value.to(highest.dtype), highest)
+    return torch.where(per_row(improved, x), x, best), torch.where(improved, value, highest)

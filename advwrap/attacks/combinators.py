@@ -13,6 +13,7 @@ from torch import Tensor
 from advwrap.attacks.ascent import better, evaluate
 from advwrap.attacks.budgets import Budget
 from advwrap.attacks.protocol import Attack
+from advwrap.attacks.region import check_batch
 from advwrap.errors import check
 from advwrap.objectives import Objective
 from advwrap.randomness import Streams, as_streams
@@ -60,6 +61,7 @@ class Mixture:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
+        check_batch(clean)
         streams = as_streams(generator, clean)
         dice = streams.uniform(torch.empty(clean.shape[0], dtype=torch.float64, device=clean.device))
         perturbed = clean.detach().clone()
@@ -104,6 +106,7 @@ class Worst:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
+        check_batch(clean)
         streams = as_streams(generator, clean)
         with torch.no_grad():
             score = self.objective(clean, context)
@@ -144,6 +147,7 @@ class Gated:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
+        check_batch(clean)
         streams = as_streams(generator, clean)
         rows = self.budget(clean, context, streams).to(clean.device)
         return on_rows(self.attack, rows, clean.detach().clone(), clean, context, bounds, streams)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evaluate, gradient
 from advwrap.attacks.inference import differentiable
-from advwrap.attacks.region import AnySet, Region, region
+from advwrap.attacks.region import AnySet, Region, check_batch, region
 from advwrap.errors import check
 from advwrap.objectives import Objective, Score
 from advwrap.randomness import Streams, as_streams
@@ -200,7 +200,7 @@ class Langevin:
         >>> import torch
         >>> from advwrap import ActionShift, Langevin, LinfBall
         >>> attack = Langevin(ActionShift(lambda obs: obs), within=LinfBall(0.1))
-        >>> attack(torch.zeros(1, 2)).abs()
+        >>> attack(torch.zeros(1, 2), generator=torch.Generator().manual_seed(0)).abs()
         tensor([[0.1000, 0.1000]])
     """
 
@@ -225,6 +225,7 @@ class Langevin:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
+        check_batch(clean)
         streams = as_streams(generator, clean)
         return self.run(
             clean,

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from advwrap.errors import check
 from advwrap.randomness import Streams
 from advwrap.sets import Bounds, FiniteSet, PerturbationSet
 from advwrap.sets.bounds import toward
@@ -47,10 +48,7 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
     Raises:
         TypeError: If `clean` is not a tensor, or has integers where the set is a ball.
     """
-    if not isinstance(clean, Tensor):
-        raise TypeError(f"`clean` must be a tensor, got {type(clean).__name__}. Fix: torch.as_tensor(clean).")
-    if clean.ndim == 0:
-        raise ValueError("`clean` must have a batch axis, got a scalar. Fix: clean.unsqueeze(0).")
+    check_batch(clean)
     clean = clean.detach()
     # hasattr, because isinstance on a protocol costs as much as a small network
     if hasattr(within, "candidates"):
@@ -63,6 +61,18 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
             "Fix: attack after the conversion to float (ToTensorImage, an embedding), or use ActionSet(n)."
         )
     return BallRegion(clean, within, bounds)
+
+
+def check_batch(clean: Tensor) -> None:
+    """Refuse what has no rows.
+
+    Raises:
+        TypeError: If `clean` is not a tensor.
+        ValueError: If it is a scalar.
+    """
+    if not isinstance(clean, Tensor):
+        raise TypeError(f"`clean` must be a tensor, got {type(clean).__name__}. Fix: torch.as_tensor(clean).")
+    check(clean.ndim > 0, "`clean` must have a batch axis, got a scalar.", fix="clean.unsqueeze(0).")
 
 
 class BallRegion:
@@ -98,24 +108,32 @@ class BallRegion:
         x = x if self.box is None else x.clamp(*self.box)
         clean = self.clean.double()
         delta = x.double() - clean
-        if not bool(self.within.contains(delta).all()):
-            x = self._inwards(delta, clean)
+        inside = self.within.contains(delta)
+        if not bool(inside.all()):
+            near = self._inwards(delta, clean)
+            done = self.within.contains(near.double() - clean)
+            if not bool(done.all()):
+                near = torch.where(per_row(done, x), near, self._inwards_or_clean(x, clean))
+            # A row that was inside keeps its bits, whatever its neighbours need.
+            x = torch.where(per_row(inside, x), x, near)
         # -0.0 + 0.0 is 0.0: where nothing moved, the clean bits stay.
         return torch.where(x == self.clean, self.clean, x)
 
-    def _inwards(self, delta: Tensor, clean: Tensor) -> Tensor:
-        """Project in float64, then round every feature towards its clean value; rows that are not finite stay clean."""
-        exact = self.within.project(delta)
+    def _inwards(self, delta: Tensor, clean: Tensor, share: float = 1.0) -> Tensor:
+        """Project in float64, then round every feature towards its clean value."""
+        exact = self.within.project(delta) * share
         x = (clean + exact).to(self.clean.dtype)
-        x = torch.where((x.double() - clean).abs() > exact.abs(), toward(x, self.clean), x)
-        inside = self.within.contains(x.double() - clean)
-        if not bool(inside.all()):
-            # A float64 projection may itself be an ulp outside; what is still outside then was never finite.
-            shrunk = torch.where(self.clean.isfinite(), clean + (x.double() - clean) * (1 - 2.0**-22), clean)
-            x = torch.where(per_row(inside, x), x, shrunk.to(self.clean.dtype))
-            inside = self.within.contains((x.double() - clean).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
-            x = torch.where(per_row(inside, x), x, self.clean)
-        return x
+        return torch.where((x.double() - clean).abs() > exact.abs(), toward(x, self.clean), x)
+
+    def _inwards_or_clean(self, x: Tensor, clean: Tensor) -> Tensor:
+        """The same for what is not finite, which stays clean, and for projections that are an ulp outside."""
+        largest = torch.finfo(x.dtype).max
+        finite = self.clean.isfinite()
+        movable = torch.where(finite & ~x.isnan(), x.clamp(-largest, largest), self.clean)
+        delta = torch.where(finite, movable.double() - clean, 0.0)
+        near = self._inwards(delta, clean, share=1 - 2.0**-40)
+        inside = self.within.contains(torch.where(finite, near.double() - clean, 0.0))
+        return torch.where(per_row(inside, x), near, self.clean)
 
 
 class FiniteRegion:

@@ -67,7 +67,7 @@ class Corners:
     def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
         """Search the region."""
         clean = area.clean
-        features = clean[:1].numel() if len(clean) else 0
+        features = clean[0].numel()
         check(
             features <= self.max_features,
             f"`Corners` enumerates 2^n corners and allows n <= {self.max_features} features, got {features}.",
@@ -206,6 +206,8 @@ class Search:
         streams = as_streams(generator, area.clean)
         with torch.no_grad():
             score = self.objective(area.clean, context)
+            if len(area.clean) == 0:
+                return area.seal(area.clean)
             if isinstance(area, FiniteRegion):
                 return area.seal(_best_candidate(score, area))
             return area.seal(self.strategy(score, area, streams))
