@@ -103,4 +103,4 @@ def same(one: Any, other: Any) -> bool:
         return isinstance(other, tuple) and len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, np.ndarray):
         return isinstance(other, np.ndarray) and one.dtype == other.dtype and np.array_equal(one, other)
-    return bool(one == other)
+    return not isinstance(other, (dict, tuple, np.ndarray)) and bool(one == other)

@@ -133,9 +133,7 @@ class TestDiscrete:
         np.testing.assert_array_equal(intended, given)
         assert executed.tolist() in actions.tolist()
 
-    @pytest.mark.parametrize(
-        "space", [spaces.Discrete(2), spaces.Discrete(3, start=5), spaces.Discrete(9, start=8)]
-    )
+    @pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Discrete(3, start=5), spaces.Discrete(9, start=8)])
     def test_an_action_outside_the_space_is_an_error(self, space):
         env = AdversarialAction(Discrete(space), Shift(20))
         env.reset(seed=0)
@@ -155,7 +153,7 @@ class TestObservation:
         env = AdversarialAction(Walk(), spy)
         observation, _ = env.reset(seed=0)
         observation = observation.copy()
-        later, *_ = env.step([0, 0])
+        env.step([0, 0])
         np.testing.assert_array_equal(spy.last("observation")[0], observation)
         env.step([0, 0])
         np.testing.assert_array_equal(spy.calls[1][1]["observation"].shape, (1, 3))

@@ -57,7 +57,7 @@ def test_rows_are_those_of_single_environments(mode, name):
         np.testing.assert_array_equal(infos["action"], action)
         ended = terminations | truncations
         # Where a single environment ended in this step, its action is in the final info.
-        told = ~resetting & ~(ended if mode is AutoresetMode.SAME_STEP else False)
+        told = ~resetting & ~(ended & (mode is AutoresetMode.SAME_STEP))
         np.testing.assert_array_equal(infos["executed_action"][told], same_infos["executed_action"][told])
         np.testing.assert_array_equal(infos["executed_action"][resetting], action[resetting])
         resetting = ended & (mode is AutoresetMode.NEXT_STEP)
@@ -170,5 +170,5 @@ def test_a_saved_state_continues():
 
 
 def test_a_single_environment_is_an_error_with_the_fix():
-    with pytest.raises(TypeError, match="advwrap.AdversarialAction"):
+    with pytest.raises(TypeError, match=r"advwrap\.AdversarialAction"):
         AdversarialAction(Walk(), Identity())

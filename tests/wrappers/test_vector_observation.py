@@ -28,6 +28,7 @@ from advwrap import (
 )
 from advwrap.wrappers.gymnasium import AdversarialObs as SingleObs
 from advwrap.wrappers.vector import AdversarialObs
+from advwrap.wrappers.workers import FrozenCopyWarning
 from tests.wrappers.environments import Image, Shift, Spy, Walk, WalkInDict
 
 LENGTHS = [[3, 2, 4], [4, 1], [1, 5]]
@@ -82,19 +83,19 @@ class TestSameAsSingle:
         attack = ATTACKS[name]
         whole = AdversarialObs(make(AutoresetMode.DISABLED), attack)
         each = make(AutoresetMode.DISABLED, wrap=lambda env: SingleObs(env, attack))
-        observations, infos = whole.reset(seed=2)
+        observations, _ = whole.reset(seed=2)
         same, _ = each.reset(seed=2)
         shown = observations
         np.testing.assert_array_equal(observations, same)
         for action in actions(whole, 12):
-            observations, _, terminations, truncations, infos = whole.step(action)
+            observations, _, terminations, truncations, _ = whole.step(action)
             same, *_ = each.step(action)
             np.testing.assert_array_equal(observations, same)
             ended = terminations | truncations
             if ended.any():
                 shown = observations.copy()
                 observations[:] = -9  # what the caller does to its arrays is its own business
-                observations, infos = whole.reset(options={"reset_mask": ended})
+                observations, _ = whole.reset(options={"reset_mask": ended})
                 same, _ = each.reset(options={"reset_mask": ended})
                 np.testing.assert_array_equal(observations, same)
                 np.testing.assert_array_equal(observations[~ended], shown[~ended])
@@ -290,12 +291,13 @@ def test_a_saved_state_continues():
         np.testing.assert_array_equal(envs.step(action)[0], other.step(action)[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_asynchronous_environments_are_attacked_in_this_process():
     net = torch.nn.Linear(3, 2)
     attack = PGD(ActionShift(net), within=LinfBall(0.1), steps=2)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        envs = AdversarialObs(AsyncVectorEnv([Walk] * 2), attack)
+        warnings.simplefilter("error", FrozenCopyWarning)
+        envs = AdversarialObs(AsyncVectorEnv([Walk] * 2, context="fork"), attack)
         try:
             sync = AdversarialObs(SyncVectorEnv([Walk] * 2), attack)
             np.testing.assert_array_equal(envs.reset(seed=0)[0], sync.reset(seed=0)[0])

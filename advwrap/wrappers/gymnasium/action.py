@@ -94,4 +94,4 @@ class AdversarialAction(Attacked):
         self._known = self._beside.restored(state)
 
     def _remember(self, observation: Any, info: Mapping[str, Any]) -> None:
-        self._known = self._beside(info.get("clean_observation", observation))
+        self._known = self._beside(info.get("clean_observation", observation), info)

@@ -86,7 +86,7 @@ class AdversarialObs(Attacked):
 
     def _attacked(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         path = self._path
-        known = self._beside(observation) if path else None
+        known = self._beside(observation, info)
         clean = self._injection.rows(pick(observation, path))
         seen = self._injection(clean[None], known).reshape(clean.shape)
         # What is beneath may be attacked as well: its clean observation is the true one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from pettingzoo.utils.env import AECEnv
 from pettingzoo.utils.wrappers import BaseWrapper
 
+from advwrap.attacks import Attack
 from advwrap.clock import ACTIONS
 from advwrap.sets import Bounds
 from advwrap.wrappers.entry import Key, copied, put, same
@@ -107,6 +108,12 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
         """The infos of the agents, with their true observations."""
         return {agent: self._info(agent, info) for agent, info in self.env.infos.items()}
 
+    def _make_teams(self, attacks: Mapping[Agent, Attack]) -> list[Team]:
+        """A new attack shows something new, in the present turns as well."""
+        for turn in self._turns.values():
+            turn.truth = None
+        return super()._make_teams(attacks)
+
     def _info(self, agent: Agent, info: dict[str, Any]) -> dict[str, Any]:
         # What is beneath may be attacked as well: its clean observation is the true one.
         if "clean_observation" in info:
@@ -125,7 +132,7 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
         truth, clean = truth_of(observation, team)
         seen, attacked = None, turn is not None and turn.attacked
         if team is not None and clean is not None:
-            known = team.known([agent], {agent: observation})
+            known = team.known([agent], {agent: observation}, self.env.infos)
             seen = team.injection.perturb(clean[None], known, self._who([agent]))[0]
             attacked = attacked or bool((seen != clean).any())
         self._turns[agent] = Turn(truth, seen, attacked)
@@ -187,7 +194,7 @@ class AdversarialAction(Acting, BaseWrapper):  # type: ignore[misc]
         agent = self.env.agent_selection
         executed, team = action, self._team_of.get(agent)
         if team is not None and action is not None:
-            known = team.known([agent], {agent: self._truth(agent)})
+            known = team.known([agent], {agent: self._truth(agent)}, self.env.infos)
             intended = team.stack([agent], {agent: action})
             executed = team.injection(intended, known, self._who([agent]))[0]
         self.env.step(copied(executed))

@@ -87,7 +87,7 @@ class AdversarialObs(Observing, BaseParallelWrapper):  # type: ignore[misc]
         for team in self._teams:
             present = [agent for agent in team.agents if agent in observations]
             if present:
-                known = team.known(present, observations)
+                known = team.known(present, observations, infos)
                 clean = team.stack(present, observations)
                 perturbed = team.injection(clean, known, self._who(present))
                 for agent, row in zip(present, perturbed, strict=True):
@@ -140,6 +140,7 @@ class AdversarialAction(Acting, BaseParallelWrapper):  # type: ignore[misc]
         options = Options(agents, key, bounds, device)
         self._attach(attack, options, kind=AdversarialAction, salt=ACTIONS)
         self._truth: ByAgent = {}
+        self._infos: ByAgent = {}
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
         """Reset; nothing is attacked."""
@@ -155,7 +156,7 @@ class AdversarialAction(Acting, BaseParallelWrapper):  # type: ignore[misc]
             present = [agent for agent in team.agents if actions.get(agent) is not None]
             if present:
                 intended = team.stack(present, actions)
-                known = team.known(present, self._truth)
+                known = team.known(present, self._truth, self._infos)
                 perturbed = team.injection(intended, known, self._who(present))
                 executed.update(zip(present, perturbed, strict=True))
         results = self.env.step({agent: copied(action) for agent, action in executed.items()})
@@ -169,6 +170,7 @@ class AdversarialAction(Acting, BaseParallelWrapper):  # type: ignore[misc]
         return observations, rewards, terminations, truncations, infos
 
     def _remember(self, observations: ByAgent, infos: ByAgent) -> None:
+        self._infos = infos
         for agent, observation in observations.items():
             truth = infos.get(agent, {}).get("clean_observation", observation)
             self._truth[agent] = copied(truth)

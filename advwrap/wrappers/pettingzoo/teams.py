@@ -13,7 +13,7 @@ from torch import Tensor
 from advwrap.attacks import Attack
 from advwrap.errors import check
 from advwrap.wrappers.beside import Beside
-from advwrap.wrappers.entry import Path
+from advwrap.wrappers.entry import Path, pick
 from advwrap.wrappers.injection import Array, Injection
 
 Agent = Any
@@ -41,14 +41,17 @@ class Team:
 
     def stack(self, agents: list[Agent], values: Mapping[Agent, Any]) -> Array:
         """One row per agent: our own copy of the attacked entry of its value."""
-        return np.stack([self.injection.rows(values[agent]) for agent in agents])
+        return np.stack([self.injection.rows(pick(values[agent], self.path)) for agent in agents])
 
-    def known(self, agents: list[Agent], observations: Mapping[Agent, Any]) -> dict[Any, Tensor]:
+    def known(
+        self, agents: list[Agent], observations: Mapping[Agent, Any], infos: Mapping[Agent, Any]
+    ) -> dict[Any, Tensor]:
         """What the attack reads besides, one row per agent; nothing before the first reset."""
         if not observations:
             return {}
-        each = [self.beside(observations[agent]) for agent in agents]
-        return {name: torch.cat([rows[name] for rows in each]) for name in each[0]}
+        each = [self.beside(observations[agent], infos.get(agent, {})) for agent in agents]
+        names = [name for name in each[0] if all(name in known for known in each)]
+        return {name: torch.cat([known[name] for known in each]) for name in names}
 
 
 def agents_of(env: Any) -> list[Agent]:

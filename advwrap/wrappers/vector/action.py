@@ -113,4 +113,5 @@ class AdversarialAction(Attacked):
         self._known = self._beside.restored(state)
 
     def _remember(self, observations: Any, infos: Mapping[str, Any]) -> None:
-        self._known = self._beside(infos.get("clean_observation", observations), batched=True)
+        truth = infos.get("clean_observation", observations)
+        self._known = self._beside(truth, infos, batched=True)

@@ -96,7 +96,7 @@ class AdversarialObs(Attacked):
         self, observations: Any, infos: dict[str, Any], mask: Rows | None = None
     ) -> tuple[Any, dict[str, Any]]:
         path = self._path
-        known = self._beside(observations, batched=True) if path else {}
+        known = self._beside(observations, infos, batched=True)
         clean = self._injection.rows(pick(observations, path))
         if mask is None:
             seen = self._injection(clean, known)
