@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +11,7 @@ from torch import Tensor
 from advwrap.attacks.ascent import better, evaluate
 from advwrap.attacks.budgets import Budget
 from advwrap.attacks.protocol import Attack
+from advwrap.attacks.some_rows import SomeRows
 from advwrap.attacks.region import check_batch
 from advwrap.errors import check
 from advwrap.objectives import Objective
@@ -171,14 +170,6 @@ def on_rows(
     if not bool(rows.any()):
         streams.fork()  # the same draws are spent whoever is attacked
         return otherwise
-    few = attack(clean[rows], context=select(context, rows), bounds=bounds, generator=streams[rows])
+    some = None if context is None else SomeRows(context, rows)
+    few = attack(clean[rows], context=some, bounds=bounds, generator=streams[rows])
     return otherwise.masked_scatter(per_row(rows, otherwise), few)
-
-
-def select(context: Any, rows: Tensor) -> Any:
-    """The marked rows of a context: of every tensor in a mapping, or of a TensorDict."""
-    if context is None:
-        return None
-    if not isinstance(context, Mapping):
-        return context[rows]
-    return {key: value[rows.to(value.device)] if isinstance(value, Tensor) else value for key, value in context.items()}
