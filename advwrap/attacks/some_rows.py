@@ -1,0 +1,50 @@
+"""Some rows of a context, looked up only when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+class SomeRows(Mapping[Any, Any]):
+    """The marked rows of every tensor in a context; other entries as they are.
+
+    Args:
+        context: Any mapping or TensorDict with tensors of B rows.
+        rows: Which of them, bool [B].
+
+    Example:
+        >>> import torch
+        >>> some = SomeRows({"episode_step": torch.tensor([3, 4])}, torch.tensor([False, True]))
+        >>> some["episode_step"]
+        tensor([4])
+    """
+
+    def __init__(self, context: Any, rows: Tensor) -> None:
+        self.context = context
+        self.rows = rows
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The marked rows of an entry."""
+        value = self.context.get(key, None)
+        if value is None:
+            return default
+        return value[self.rows.to(value.device)] if isinstance(value, Tensor) else value
+
+    def clone(self) -> dict[Any, Any]:
+        """Every entry, copied."""
+        return {key: value.clone() if isinstance(value, Tensor) else value for key, value in self.items()}
+
+    def __getitem__(self, key: Any) -> Any:
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.context.keys())
+
+    def __len__(self) -> int:
+        return len(list(self.context.keys()))
