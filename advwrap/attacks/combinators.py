@@ -11,8 +11,8 @@ from torch import Tensor
 from advwrap.attacks.ascent import better, evaluate
 from advwrap.attacks.budgets import Budget
 from advwrap.attacks.protocol import Attack
-from advwrap.attacks.some_rows import SomeRows
 from advwrap.attacks.region import check_batch
+from advwrap.attacks.some_rows import SomeRows
 from advwrap.errors import check
 from advwrap.objectives import Objective
 from advwrap.randomness import Streams, as_streams
