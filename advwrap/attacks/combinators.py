@@ -77,6 +77,8 @@ class Mixture:
 class Worst:
     """The best of several attacks per row, judged by one objective.
 
+    Source: the ensemble idea of Croce and Hein, *AutoAttack*, ICML 2020.
+
     Args:
         attacks: The attacks to try.
         objective: How to compare them: what the adversary wants in the end.
@@ -120,6 +122,9 @@ class Worst:
 @dataclass(frozen=True, eq=False)
 class Gated:
     """An attack that acts only when a budget allows it; the other rows stay bitwise clean and cost nothing.
+
+    Source: Lin et al., *Tactics of adversarial attack on deep reinforcement learning agents*, IJCAI 2017, for attacks
+        that choose their moment.
 
     Args:
         attack: What to do.

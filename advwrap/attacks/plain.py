@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from advwrap.attacks.region import AnySet, region
 from advwrap.errors import check
 from advwrap.randomness import Streams, as_streams
-from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
+from advwrap.sets import UNBOUNDED, Bounds, LinfBall, PerturbationSet
 from advwrap.victims import Context
+
+Rows = NDArray[Any]
+"""A batch as a NumPy array.
+
+An attack may offer ``on_rows(clean, bounds, streams)`` beside its call on tensors: the same numbers
+without torch, whose cost per operation is most of an attack that does little. None means: not here.
+"""
+
+_PLAIN_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True)
 class Identity:
     """No attack: the clean input itself. Keeps keys, infos and code paths the same for the natural run.
+
+    Source: the natural row of every robustness table.
 
     Example:
         >>> import torch
@@ -35,12 +49,18 @@ class Identity:
         """Return a copy of `clean`."""
         return clean.detach().clone()
 
+    def on_rows(self, clean: Rows, bounds: Bounds, streams: Streams) -> Rows | None:
+        """Return a copy of `clean`."""
+        return clean.copy()
+
 
 @dataclass(frozen=True, eq=False)
 class Noise:
     """Uniform noise: a random point of the set around the clean input.
 
     x = s + d, d ~ U(set)
+
+    Source: the uniform attack of Zhang et al., NeurIPS 2020.
 
     Args:
         within: Where the perturbation may live; for a finite `ActionSet`, a random action.
@@ -69,12 +89,34 @@ class Noise:
         area = region(clean, self.within, bounds)
         return area.seal(area.sample(as_streams(generator, area.clean)))
 
+    def on_rows(self, clean: Rows, bounds: Bounds, streams: Streams) -> Rows | None:
+        """The same numbers for finite rows and a box of one radius, at NumPy's cost per operation.
+
+        None where the set is another or rounding needs more care: the call on a tensor has it.
+        """
+        eps = self.within.eps if type(self.within) is LinfBall else None
+        if not isinstance(eps, float) or clean.dtype not in _PLAIN_FLOATS:
+            return None
+        delta = (streams.unit(clean.shape) * 2.0 - 1.0).astype(clean.dtype, copy=False) * eps
+        x: Rows = clean + delta
+        if not bounds.unbounded:
+            low, high = (limit.numpy() for limit in bounds.around(torch.from_numpy(clean)))
+            x = x.clip(low, high)
+        size = abs(np.subtract(x, clean, dtype=np.float64))
+        if not (size <= eps).all():
+            return None
+        if not size.all():
+            np.copyto(x, clean, where=size == 0)  # where nothing moved, the clean bits stay
+        return x
+
 
 @dataclass(frozen=True, eq=False)
 class GaussianNoise:
     """Gaussian noise of a given deviation, cut off at the border of the set.
 
     x = P(s + std * xi), xi ~ N(0, I)
+
+    Source: sensor noise as in Robust Gymnasium, without its clipping of observations and its global random numbers.
 
     Args:
         std: Standard deviation in the units of the input: a number or one per feature.
@@ -117,6 +159,8 @@ class RandomVertex:
     x = s + v(xi), xi ~ N(0, I), v(g) = argmax over the set of <g, d>
 
     so plus or minus eps on every feature for the L-infinity ball.
+
+    Source: the "Biggest" action attack of OA-PI, and the corner noise of robust control.
 
     Args:
         within: Where the perturbation may live.

@@ -172,6 +172,8 @@ class CrossEntropyMethod:
 class Search:
     """Gradient-free search: needs only the score of points, so the victim may be a black box.
 
+    Source: see the strategies; the default is Andriushchenko et al., *Square attack*, ECCV 2020.
+
     Every point of a finite `ActionSet` is tried; anything else is searched by `strategy`.
 
     Args:

@@ -60,9 +60,16 @@ def resolve(eps: Epsilon, like: Tensor) -> float | Tensor:
 
 @dataclass(eq=False)
 class Linear:
-    """A radius that moves linearly from `start` to `end` during `steps` calls of `advance`, then stays.
+    """A radius that moves linearly from `start` to `end` within `steps` steps, and stays before and after.
 
-    eps(t) = start + (end - start) min(t / steps, 1)
+    eps(t) = start + (end - start) clip((t - begin) / steps, 0, 1)
+
+    Args:
+        start: The first radius.
+        end: The last radius.
+        steps: How long it takes from one to the other.
+        begin: The step at which it begins to move.
+        t: The present step; `advance` moves it.
 
     Example:
         >>> from advwrap.sets import LinfBall
@@ -76,6 +83,7 @@ class Linear:
     start: float
     end: float
     steps: int
+    begin: int = field(default=0, kw_only=True)
     t: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -84,7 +92,8 @@ class Linear:
 
     def __call__(self) -> float:
         """The present radius."""
-        return self.start + (self.end - self.start) * min(self.t / self.steps, 1.0)
+        progress = min(max((self.t - self.begin) / self.steps, 0.0), 1.0)
+        return self.start + (self.end - self.start) * progress
 
     def advance(self, steps: int = 1) -> None:
         """Move `steps` forward, usually once per training step."""

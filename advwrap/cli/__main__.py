@@ -1,0 +1,5 @@
+"""`python -m advwrap.cli`, for where the console script is not on the path."""
+
+from advwrap.cli.main import main
+
+main()

@@ -1,0 +1,18 @@
+"""Short measurements of an agent while it trains."""
+
+from __future__ import annotations
+
+from advwrap.attacks import Attack
+from advwrap.evaluation import evaluate
+from advwrap.training import TrainedAgent
+
+SELECTION_SEED = 500_000
+"""Reset seeds for choosing weights, far from those of any evaluation."""
+
+
+def mean_return(agent: TrainedAgent, attack: Attack | None = None, *, episodes: int = 5) -> float:
+    """The mean return over a few episodes, without a progress bar."""
+    cell = evaluate(
+        agent.act, agent.make_env, attack, episodes=episodes, seed=SELECTION_SEED, advance=lambda ended: None
+    )
+    return cell.mean_return

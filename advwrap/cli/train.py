@@ -1,0 +1,74 @@
+"""`advwrap train`: one agent, plain or under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from advwrap.algorithms import SAC, TrainingAttack
+from advwrap.attacks import PGD
+from advwrap.cli.play import mean_return
+from advwrap.objectives import LowValue
+from advwrap.progress import progress
+from advwrap.sets import LinfBall
+from advwrap.training import TrainedAgent, save_agent
+from advwrap.training.agent_file import Score
+
+
+def train(
+    env: str = "InvertedDoublePendulum-v5",
+    out: Path = Path("runs/agent"),
+    epsilon: float = 0.0,
+    steps: int = 20_000,
+    seed: int = 0,
+) -> None:
+    """Train SAC, and write agent.safetensors and agent.json.
+
+    Args:
+        env: Id of a Gymnasium task with vector observations and box actions.
+        out: Folder for the files.
+        epsilon: Radius of the attack on the normalised observations while training; 0 trains plain SAC.
+        steps: Environment steps.
+        seed: Of everything random.
+    """
+    config = SAC(env, attack=TrainingAttack(epsilon) if epsilon else None, steps=steps, seed=seed)
+    with progress(f"training on {env}", total=steps) as advance:
+        agent = run(config, out, advance)
+    Console().print(f"kept the weights of step {agent.card['kept']} of {steps}: {out}")
+
+
+def run(config: SAC, out: Path, advance: Callable[[int], object]) -> TrainedAgent:
+    """Train with the score that suits the configuration, and save."""
+    agent = config.train(score=scoring(config), advance=advance)
+    save_agent(out, agent)
+    return agent
+
+
+def scoring(config: SAC) -> Score:
+    """What the kept weights are chosen by: the natural return, and for robust agents the lower one under PGD on Q too.
+
+    Measured on 5 episodes from seeds that no evaluation uses, with two thirds of the radius of the training.
+    """
+    if config.attack is None:
+        return mean_return
+    epsilon = 2 * config.attack.epsilon / 3
+
+    def worst(agent: TrainedAgent) -> float:
+        attack = PGD(LowValue(agent.policy, list(agent.critics)), within=LinfBall(epsilon), steps=10)
+        return min(mean_return(agent), mean_return(agent, attack))
+
+    return worst
+
+
+def smaller(config: SAC, *, steps: int) -> SAC:
+    """The same training with fewer steps, every interval shortened alike."""
+    share = steps / config.steps
+    return replace(
+        config,
+        steps=steps,
+        random_steps=max(int(config.random_steps * share), config.frames_per_batch),
+        evaluate_every=max(int(config.evaluate_every * share), config.frames_per_batch),
+    )

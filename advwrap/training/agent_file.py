@@ -1,0 +1,134 @@
+"""Trained agents on disk: weights as safetensors, the rest as JSON; nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from advwrap.training.normaliser import Normaliser
+from advwrap.victims import Gaussian, Policy
+
+WEIGHTS, CARD = "agent.safetensors", "agent.json"
+
+
+class AgentFileError(ValueError):
+    """A folder that does not hold a trained agent, or holds a damaged one."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedAgent:
+    """A squashed Gaussian policy with its twin critics, and the observations that it reads.
+
+    Args:
+        env: The id of the task.
+        actor: Normalised observation -> (loc, scale) before the tanh.
+        critics: (normalised observation, action) -> value, each.
+        normaliser: From the task's observations to what the networks read.
+        low: Lower limit of the actions.
+        high: Upper limit of the actions.
+        card: How it was trained: configuration, versions, scores.
+    """
+
+    env: str
+    actor: nn.Module
+    critics: tuple[nn.Module, ...]
+    normaliser: Normaliser
+    low: Tensor
+    high: Tensor
+    card: Mapping[str, Any]
+
+    @property
+    def policy(self) -> Policy:
+        """The victim: a function of the normalised observation."""
+        centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2
+        return Gaussian(self.actor, squash=lambda x: centre + half * x.tanh())
+
+    def act(self, observation: Tensor) -> Tensor:
+        """The deterministic action for a batch of normalised observations."""
+        with torch.no_grad():
+            return self.policy.mean(observation)
+
+    def make_env(self) -> gym.Env[Any, Any]:
+        """The task as the agent sees it, normalised; attacks go around it."""
+        return self.normaliser.wrap(gym.make(self.env))
+
+
+def mlp(inputs: int, outputs: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    sizes = [inputs, *hidden, outputs]
+    layers: list[nn.Module] = []
+    for size, following in pairwise(sizes):
+        layers += [nn.Linear(size, following), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def actor_network(features: int, actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """The network of the policy: observation -> (loc, scale)."""
+    from tensordict.nn import NormalParamExtractor
+
+    return nn.Sequential(mlp(features, 2 * actions, hidden), NormalParamExtractor())
+
+
+def critic_network(features: int, actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """The network of one critic: observation and action, joined -> value."""
+    return mlp(features + actions, 1, hidden)
+
+
+def save_agent(folder: Path, agent: TrainedAgent) -> None:
+    """Write `agent.safetensors` and `agent.json`; each appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"actor.{name}": value for name, value in agent.actor.state_dict().items()}
+    for i, critic in enumerate(agent.critics):
+        tensors |= {f"critic.{i}.{name}": value for name, value in critic.state_dict().items()}
+    tensors |= {"low": agent.low, "high": agent.high}
+    tensors |= {"mean": torch.as_tensor(agent.normaliser.mean), "std": torch.as_tensor(agent.normaliser.std)}
+    partial = folder / f".{WEIGHTS}"
+    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, partial)
+    partial.replace(folder / WEIGHTS)
+    partial = folder / f".{CARD}"
+    partial.write_text(json.dumps({"format": 1, "env": agent.env, **agent.card}, indent=1) + "\n")
+    partial.replace(folder / CARD)
+
+
+def load_agent(folder: Path) -> TrainedAgent:
+    """Read what `save_agent` wrote.
+
+    Raises:
+        AgentFileError: If a file is missing or damaged.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text())
+        tensors = load_file(folder / WEIGHTS)
+        env = str(card.pop("env"))
+        hidden = tuple(int(size) for size in card["config"]["hidden"])
+        features, actions = tensors["mean"].numel(), tensors["low"].numel()
+        actor = _filled(actor_network(features, actions, hidden), tensors, "actor.")
+        critics = tuple(_filled(critic_network(features, actions, hidden), tensors, f"critic.{i}.") for i in range(2))
+        normaliser = Normaliser(tensors["mean"].numpy(), tensors["std"].numpy())
+        return TrainedAgent(env, actor, critics, normaliser, tensors["low"], tensors["high"], card)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as cause:
+        raise AgentFileError(
+            f"`{folder}` must hold {WEIGHTS} and {CARD} of a trained agent: {cause}. "
+            "Fix: advwrap train --out FOLDER writes both."
+        ) from cause
+
+
+def _filled(network: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> nn.Module:
+    network.load_state_dict(
+        {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    )
+    return network.requires_grad_(False)
+
+
+Score = Callable[[TrainedAgent], float]
+"""Measures an agent while it is trained; higher is better."""

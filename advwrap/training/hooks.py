@@ -1,0 +1,79 @@
+"""Hooks for TorchRL's `Trainer`: perturb the sampled batches, move a schedule, keep the best weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from tensordict import TensorDictBase
+from torch import nn
+from torchrl.trainers import Trainer
+
+from advwrap.modules import Perturb
+from advwrap.sets import Linear
+
+
+def perturb_batches(trainer: Trainer, perturb: Perturb) -> None:
+    """Attack every sampled batch with the present victim, after replay and before the loss.
+
+    The buffer keeps the clean observations; perturbing after sampling means that the attack always climbs the networks
+    as they are now.
+    """
+
+    def attacked(batch: TensorDictBase) -> TensorDictBase:
+        return perturb(batch)
+
+    trainer.register_op("process_optim_batch", attacked)
+
+
+def advance_schedule(trainer: Trainer, schedule: Linear) -> None:
+    """Move the schedule with the frames collected: its unit is the environment step."""
+
+    def follow() -> None:
+        schedule.t = trainer.collected_frames
+
+    trainer.register_op("post_steps", follow)
+
+
+class KeepBest:
+    """Score the agent now and then, and remember the weights of the best score.
+
+    Off-policy learning is not monotone: the last weights may be those of a bad moment. What is kept is chosen by the
+    score alone, measured on episodes of its own.
+
+    Args:
+        module: The module whose `state_dict` is kept.
+        score: Measures the present agent; higher is better.
+        every: Frames between two measurements.
+    """
+
+    def __init__(self, module: nn.Module, score: Callable[[], float], *, every: int) -> None:
+        self.module = module
+        self.score = score
+        self.every = every
+        self.best: float = float("-inf")
+        self.at = 0
+        self.history: list[tuple[int, float]] = []
+        self._weights: dict[str, Any] = {}
+        self._next = every
+
+    def register(self, trainer: Trainer) -> None:
+        """Measure while this trainer trains."""
+        trainer.register_op("post_steps", lambda: self.see(trainer.collected_frames))
+
+    def see(self, frames: int) -> None:
+        """Measure if it is time to."""
+        if frames < self._next:
+            return
+        self._next = frames + self.every
+        score = self.score()
+        self.history.append((frames, score))
+        if score >= self.best:
+            self.best, self.at = score, frames
+            self._weights = copy.deepcopy(self.module.state_dict())
+
+    def restore(self) -> None:
+        """Put the best weights back, if there was any measurement."""
+        if self._weights:
+            self.module.load_state_dict(self._weights)
