@@ -52,6 +52,7 @@ class EpisodeClock:
         self.salt = salt
         self.agents = agents
         self.agent = np.tile(np.arange(agents), rows)
+        self._agent_index = torch.from_numpy(self.agent)
         self.seed(None)
 
     def seed(self, seeds: Sequence[int] | None) -> None:
@@ -87,18 +88,16 @@ class EpisodeClock:
 
     def context(self, who: np.ndarray | None = None) -> dict[str, Tensor]:
         """What the budgets read: the step of the episode, the attacked steps so far and the agent, int64."""
-        step, attacked, agent = self.step, self.attacked, self.agent
+        step, attacked, agent = self.step, self.attacked, self._agent_index
         if who is not None:
             step, attacked, agent = step[who], attacked[who], agent[who]
         return {
             "episode_step": torch.from_numpy(step),
             "attacked_steps": torch.from_numpy(attacked),
-            "agent_index": torch.from_numpy(agent),
+            "agent_index": agent,
         }
 
-    def record(
-        self, attacked: Tensor | np.ndarray, acted: Tensor | np.ndarray | None = None
-    ) -> None:
+    def record(self, attacked: Tensor | np.ndarray, acted: Tensor | np.ndarray | None = None) -> None:
         """Count one attack call.
 
         Args:

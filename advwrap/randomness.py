@@ -49,7 +49,10 @@ def _logical(bits: int) -> tuple[int, int]:
 _ON_DEVICE = (*_logical(30), _MIX_1, *_logical(27), _MIX_2, *_logical(31))
 # An array of no dimensions halves the cost of a NumPy operation on few numbers.
 _ON_CPU = tuple(np.array(constant) for constant in _ON_DEVICE)
-_MANTISSA = (1 << 53) - 1
+# The upper 53 bits as a number in [0, 1).
+_UNIT_ON_DEVICE = (*_logical(11), 2.0**-53)
+_UNIT_ON_CPU = tuple(np.array(constant) for constant in _UNIT_ON_DEVICE)
+_STEP_ON_CPU = np.array(_STEP)
 
 
 def _mix(z: Int64) -> Int64:
@@ -120,7 +123,7 @@ class Streams:
 
     def at(self, step: Int64) -> Streams:
         """The part of these streams that belongs to one time step per row; parts of two steps never overlap."""
-        return Streams(self.keys + step * _STEP)
+        return Streams(self.keys + step * (_STEP if isinstance(step, Tensor) else _STEP_ON_CPU))
 
     def __len__(self) -> int:
         return int(self.keys.shape[0])
@@ -151,24 +154,24 @@ class Streams:
 
         Drawn in float64 and rounded, so that float32 and float64 runs see the same noise.
         """
-        return self._tensor(self._unit(like.shape) * (high - low) + low, like)
+        return self._tensor(self.unit(like.shape) * (high - low) + low, like)
 
     def normal(self, like: Tensor) -> Tensor:
         """Numbers from N(0, 1), in the shape, dtype and device of `like`."""
         # The inverse distribution function needs an open interval: 0 is moved by half a step, 1 is never drawn.
-        unit = torch.as_tensor(self._unit(like.shape)).clamp_min(2.0**-54)
+        unit = torch.as_tensor(self.unit(like.shape)).clamp_min(2.0**-54)
         standard: Tensor = torch.special.ndtri(unit)
         return standard.to(like)
 
     def integers(self, n: int, shape: Sequence[int] = ()) -> Tensor:
         """Integers from 0 to n - 1, shape [N, *shape]."""
-        return torch.as_tensor(self._unit((len(self), *shape)) * n).long()
+        return torch.as_tensor(self.unit((len(self), *shape)) * n).long()
 
     def chance(self, p: float) -> Tensor:
         """One coin per row that is True with probability p, shape [N]."""
-        return torch.as_tensor(self._unit((len(self),)) < p)
+        return torch.as_tensor(self.unit((len(self),)) < p)
 
-    def _unit(self, shape: Sequence[int]) -> Any:
+    def unit(self, shape: Sequence[int]) -> Any:
         """float64 numbers in [0, 1) with 53 random bits."""
         rows, per_row = shape[0], 1
         if rows != len(self):
@@ -178,11 +181,12 @@ class Streams:
             )
         for size in shape[1:]:
             per_row *= size
-        start = self.keys + _signed(self._draws * _DRAW)
+        start = self.keys + _signed(self._draws * _DRAW) if self._draws else self.keys
         self._draws += 1
-        on_device = self.device if isinstance(self.keys, Tensor) else None
-        bits = _mix(start[:, None] + _positions(per_row, on_device))
-        return (((bits >> 11) & _MANTISSA) * 2.0**-53).reshape(shape)
+        on_device = isinstance(start, Tensor)
+        s11, m11, step = _UNIT_ON_DEVICE if on_device else _UNIT_ON_CPU
+        bits = _mix(start[:, None] + _positions(per_row, self.device if on_device else None))
+        return (((bits >> s11) & m11) * step).reshape(shape)
 
     @staticmethod
     def _tensor(numbers: Any, like: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ class Injection:
         if isinstance(self.space, spaces.Box) and not self._float:
             check_reaches_integers(attack)
         self._attack = attack
+        self._on_rows = None if self._moves else getattr(attack, "on_rows", None)
 
     def rows(self, value: Any) -> Array:
         """Our own copy of a value of the space (or a batch of them), in a dtype of its kind."""
@@ -89,7 +91,10 @@ class Injection:
             who: Which streams of the clock the rows are (indices); all of them by default.
         """
         perturbed = self.perturb(clean, known, who)
-        changed = (perturbed != clean).reshape(len(clean), -1).any(1)
+        if len(clean) == 1:
+            changed = np.array([perturbed.tobytes() != clean.tobytes()])
+        else:
+            changed = (perturbed != clean).reshape(len(clean), -1).any(1)
         if who is None:
             self.clock.record(changed)
         else:
@@ -104,9 +109,18 @@ class Injection:
 
     def perturb(self, clean: Array, known: Surroundings | None = None, who: Array | None = None) -> Array:
         """What the attack makes of the rows; nothing is counted."""
-        if self._float and np.isnan(np.vdot(clean, clean)):
-            raise ValueError(self._nan(clean))
         working = clean if self._working is None else clean.astype(self._working)
+        finite = isfinite(np.vdot(working, working))
+        if not finite and np.isnan(working).any():
+            raise ValueError(self._nan(clean))
+        result = None
+        if self._on_rows is not None and finite:
+            result = self._on_rows(working, self.bounds, self.clock.streams(who))
+        if result is None:
+            result = self._on_tensors(working, known, who)
+        return result if self._working is None else self._integers(clean, result, working)
+
+    def _on_tensors(self, working: Array, known: Surroundings | None, who: Array | None) -> Array:
         rows = torch.from_numpy(working)
         context = self.clock.context(who)
         if known:
@@ -121,8 +135,6 @@ class Injection:
                 f"input, got {perturbed.dtype} of shape {tuple(perturbed.shape)}."
             )
         result: Array = perturbed.numpy(force=True)
-        if self._working is not None:
-            return self._integers(clean, result, working)
         return result.copy() if perturbed.data_ptr() == rows.data_ptr() else result
 
     def _integers(self, clean: Array, result: Array, working: Array) -> Array:
