@@ -12,14 +12,14 @@ from advwrap.attacks import Attack
 from advwrap.clock import ACTIONS
 from advwrap.modules.rows import Rows, beside, group_of
 from advwrap.sets import Bounds
-from advwrap.transforms.clocked import Clocked
 from advwrap.transforms.collector import OnCollectedPolicy
 from advwrap.transforms.encoding import Encoding, encoding_of
-from advwrap.transforms.limits import bounds_of, group_axes, spec_of
+from advwrap.transforms.injecting import Injecting
+from advwrap.transforms.limits import Facts, facts_of, spec_of
 from advwrap.transforms.reach import env_of
 
 
-class AdversarialAction(Clocked):
+class AdversarialAction(Injecting):
     """The environment executes a perturbed action instead of the one that the agent chose.
 
     The radius is in the units of the action that reaches this transform: put it behind
@@ -79,13 +79,10 @@ class AdversarialAction(Clocked):
         self._executed: Tensor | None = None
         self._encoding: Encoding | None = None
 
-    def read_specs(self) -> tuple[int, Bounds]:
-        """Agents and valid range, from the action spec beneath."""
+    def read_specs(self) -> Facts:
+        """From the action spec beneath."""
         env = self.parent
-        specs = env.full_action_spec
-        axes = group_axes(specs, self.key, env.batch_size)
-        spec = spec_of(specs, self.key, "action")
-        return axes.numel(), bounds_of(spec, spec.ndim - len(env.batch_size) - len(axes))
+        return facts_of(env, env.full_action_spec, self.key, "action")
 
     def encoding(self) -> Encoding:
         """How the actions beneath are encoded."""
@@ -110,8 +107,7 @@ class AdversarialAction(Clocked):
         encoding = self.encoding()
         rows = Rows([tensordict], self.key)
         intended = encoding.decode(rows.flat(self.key, [tensordict.get(self.key)]))
-        executed = self.inject(clock, tensordict, intended, extra=self._state(rows), mask=mask)
-        executed = encoding.allowed(executed, intended, rows.get(self._beside("action_mask")))
+        executed = self.inject(clock, tensordict, intended, extra=self._state(rows), mask=mask, settle=self._allowed)
         self._executed = rows.unflat(encoding.encode(executed))[0]
         tensordict.set(self.key, self._executed)
         return tensordict
@@ -124,8 +120,9 @@ class AdversarialAction(Clocked):
                 return {"observation": value, "clean_observation": value}
         return {}
 
-    def _beside(self, name: str) -> NestedKey:
-        return unravel_key((*group_of(self.key), name))
+    def _allowed(self, chosen: Tensor, intended: Tensor, context: Rows) -> Tensor:
+        mask = context.get(unravel_key((*group_of(self.key), "action_mask")))
+        return chosen if mask is None else self.encoding().allowed(chosen, intended, mask)
 
     def begin(self) -> None:
         """Before a step: nothing is executed yet."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tensordict import TensorDictBase
 from tensordict.utils import NestedKey, unravel_key
 from torch import Tensor
@@ -20,12 +18,13 @@ from advwrap.errors import check
 from advwrap.modules.rows import Rows
 from advwrap.randomness import entropy
 from advwrap.sets import Bounds
+from advwrap.transforms.agents import Mask, apart
 from advwrap.transforms.collector import OnCollectedPolicy
-from advwrap.transforms.limits import check_no_nan
+from advwrap.transforms.limits import Facts
 from advwrap.transforms.reach import beneath, env_of, reach
 
-Mask = NDArray[np.bool_]
-"""Which of the environments (or rows) are meant."""
+Settle = Callable[[Tensor, Tensor, Rows], Tensor]
+"""``settle(attacked, clean, context) -> rows``: what becomes of attacked rows."""
 
 
 class Clocked(Transform):  # type: ignore[misc]
@@ -64,8 +63,9 @@ class Clocked(Transform):  # type: ignore[misc]
         self.salt = salt
         self._seed = entropy()
         self._clock: EpisodeClock | None = None
+        self._saved: dict[str, Tensor] = {}  # counts of a checkpoint, until there is a clock
         self._made: tuple[Any, Attack] | None = None
-        self._facts: tuple[int, Bounds] | None = None
+        self._facts: Facts | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("attack", "_made"):
@@ -74,96 +74,39 @@ class Clocked(Transform):  # type: ignore[misc]
         else:
             super().__setattr__(name, value)
 
-    def read_specs(self) -> tuple[int, Bounds]:
-        """How many agents share the attacked entry, and its valid range."""
+    def read_specs(self) -> Facts:
+        """What the specs say about the attacked entry."""
         raise NotImplementedError
 
-    def current_attack(self) -> Attack:
-        """The attack, made from the collector's policy where it depends on that."""
-        if not isinstance(self.attack, OnCollectedPolicy):
-            return self.attack
-        env = env_of(self)
-        collector = None if env is None else env.collector
-        policy = None if collector is None else collector.policy
-        if policy is None:
-            raise RuntimeError(
-                f"{type(self).__name__} attacks the policy of a collector, but its environment is "
-                "in none. Fix: run it in a collector, or give the transform the attack itself."
-            )
-        if self._made is None or self._made[0] is not policy:
-            self._made = policy, self.attack.make(policy)
-        return self._made[1]
-
-    def inject(
-        self,
-        clock: EpisodeClock,
-        data: TensorDictBase,
-        clean: Tensor,
-        *,
-        extra: Mapping[Any, Tensor] | None = None,
-        mask: Mask | None = None,
-        others: Tensor | None = None,
-    ) -> Tensor:
-        """One attack call, counted by the clock.
-
-        Args:
-            clock: Whose rows they are.
-            data: What the attack may read.
-            clean: The true rows, [N, ...].
-            extra: More that it may read, [N, ...].
-            mask: Which environments take part; all by default.
-            others: The rows of those that do not; by default the clean ones.
-        """
-        _, bounds = self._known()
-        who = mask if mask is None or clock.agents == 1 else mask.repeat(clock.agents)
-        chosen = None if who is None else torch.from_numpy(who).to(clean.device)
-        rows = clean if chosen is None else clean[chosen]
-        known: dict[Any, Any] = dict(clock.context(who))
-        for name, value in ({} if extra is None else extra).items():
-            known[name] = value if chosen is None else value[chosen]
-        context = Rows([data], self.key, who=who, extra=known)
-        if rows.is_floating_point() and bool(torch.isnan(rows).any()):
-            check_no_nan(rows, self._over(context), self.key)
-        seen = self.current_attack()(rows, context=context, bounds=bounds, generator=clock.streams(who))
-        changed = (seen != rows).reshape(rows.shape[0], -1).any(1).numpy(force=True)
-        if chosen is None:
-            clock.record(changed)
-            return seen
-        attacked = np.zeros_like(who)
-        attacked[who] = changed
-        clock.record(attacked, who)
-        merged = (clean if others is None else others).clone()
-        merged[chosen] = seen
-        return merged
-
-    def _over(self, context: Rows) -> Tensor | None:
-        """Which rows belong to an episode that has ended."""
-        over = None
-        for key in self.container.done_keys:
-            done = context.get(key)
-            if done is not None:
-                done = done.reshape(done.shape[0], -1).any(1)
-                over = done if over is None else over | done
-        return over
-
-    def _known(self) -> tuple[int, Bounds]:
+    def _known(self) -> Facts:
         if self._facts is None:
-            agents, bounds = self.read_specs()
-            self._facts = agents, bounds if self.given_bounds is None else self.given_bounds
+            facts = self.read_specs()
+            given = self.given_bounds
+            self._facts = facts if given is None else Facts(facts.agents, given)
         return self._facts
+
+    def _salt(self) -> int:
+        """Stacked attacks draw different noise; groups of agents differ by the agents' numbers."""
+        env = env_of(self)
+        alike = (other for other in beneath(self) if type(other) is type(self))
+        return self.salt + sum(not apart(env, self.key, other.key) for other in alike)
 
     def seed(self, seed: int | None) -> None:
         """Seed row i with `seed` + i (with fresh entropy for None); the next reset is episode 0."""
         self._seed = entropy() if seed is None else int(seed) % 2**63
+        self._saved = {}
         if self._clock is not None:
             self._restart(self._clock)
 
     def clock_for(self, rows: int) -> EpisodeClock:
         """The clock, a new one if there is none yet for so many environments."""
         if self._clock is None or self._clock.rows != rows:
-            agents, _ = self._known()
-            self._clock = EpisodeClock(rows, salt=self.salt + beneath(self), agents=agents)
+            agents = self._known().agents.total
+            self._clock = EpisodeClock(rows, salt=self._salt(), agents=agents)
             self._restart(self._clock)
+        if self._saved:
+            self._clock.load_state_dict(self._saved)
+            self._saved = {}
         return self._clock
 
     def begin_episodes(self, tensordict: TensorDictBase, rows: int) -> tuple[EpisodeClock, Mask | None]:
@@ -183,7 +126,7 @@ class Clocked(Transform):  # type: ignore[misc]
         Raises:
             ValueError: If other environments were reset.
         """
-        known = 0 if self._clock is None else self._clock.rows
+        known = len(self._saved.get("seeds", ())) if self._clock is None else self._clock.rows
         check(
             known == rows,
             f"the step has {rows} environments, but {known} were reset.",
@@ -219,7 +162,7 @@ class Clocked(Transform):  # type: ignore[misc]
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}seed"] = torch.tensor(self._seed)
-        counts = {} if self._clock is None else self._clock.state_dict()
+        counts = self._saved if self._clock is None else self._clock.state_dict()
         destination.update({f"{prefix}clock.{name}": count for name, count in counts.items()})
 
     def _load_from_state_dict(
@@ -240,12 +183,7 @@ class Clocked(Transform):  # type: ignore[misc]
             return
         self._seed, self._clock = int(state_dict[f"{prefix}seed"]), None
         start = f"{prefix}clock."
-        counts = {k.removeprefix(start): state_dict[k] for k in own if k.startswith(start)}
-        if counts:
-            env = env_of(self)
-            locked = env is not None and env.batch_locked
-            rows = env.batch_size.numel() if locked else len(counts["seeds"])
-            self.clock_for(rows).load_state_dict(counts)
+        self._saved = {k.removeprefix(start): state_dict[k] for k in own if k.startswith(start)}
 
 
 def some(value: Tensor, rows: int) -> Mask | None:

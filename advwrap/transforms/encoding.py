@@ -24,9 +24,9 @@ class Encoding:
     encode: Callable[[Tensor], Tensor]
     indices: bool = False
 
-    def allowed(self, chosen: Tensor, intended: Tensor, mask: Tensor | None) -> Tensor:
+    def allowed(self, chosen: Tensor, intended: Tensor, mask: Tensor) -> Tensor:
         """The chosen indices, where the environment's mask allows them; else the intended ones."""
-        if not self.indices or mask is None:
+        if not self.indices:
             return chosen
         fine = mask.bool().gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
         return torch.where(fine, chosen, intended)

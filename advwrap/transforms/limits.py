@@ -1,17 +1,19 @@
-"""What the specs say about the attacked entry: its valid range, and how many agents share it."""
+"""What the specs say about the attacked entry: who shares it, and its valid range."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tensordict.utils import NestedKey
 from torch import Tensor
 from torchrl.data import Bounded, Composite, TensorSpec
+from torchrl.envs import EnvBase
 
 from advwrap.errors import check
 from advwrap.modules.rows import group_of
 from advwrap.sets import UNBOUNDED, Bounds
+from advwrap.transforms.agents import Agents, agents_of
 
 
 def spec_of(specs: Composite, key: NestedKey, what: str) -> TensorSpec:
@@ -26,11 +28,19 @@ def spec_of(specs: Composite, key: NestedKey, what: str) -> TensorSpec:
     return specs[key]
 
 
-def group_axes(specs: Composite, key: NestedKey, batch: torch.Size) -> torch.Size:
-    """The axes of the agents in the group of an entry, behind those of the batch; () without."""
-    group = group_of(key)
-    shape: torch.Size = specs[group].shape if group else batch
-    return shape[len(batch) :]
+class Facts(NamedTuple):
+    """What the specs say about an entry: who shares it, and its valid range."""
+
+    agents: Agents
+    bounds: Bounds
+
+
+def facts_of(env: EnvBase, specs: Composite, key: NestedKey, what: str) -> Facts:
+    """The facts about an entry of the specs of an environment."""
+    spec, group, batch = spec_of(specs, key, what), group_of(key), env.batch_size
+    axes = (specs[group].shape if group else batch)[len(batch) :]
+    features = spec.ndim - len(batch) - len(axes)
+    return Facts(agents_of(env, key, axes.numel()), bounds_of(spec, features))
 
 
 def bounds_of(spec: TensorSpec, features: int) -> Bounds:

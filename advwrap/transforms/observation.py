@@ -14,12 +14,13 @@ from advwrap.clock import EpisodeClock
 from advwrap.modules import Perturb
 from advwrap.modules.rows import Rows, beside
 from advwrap.sets import UNBOUNDED, Bounds
-from advwrap.transforms.clocked import Clocked, Mask
+from advwrap.transforms.agents import Mask
 from advwrap.transforms.collector import OnCollectedPolicy
-from advwrap.transforms.limits import bounds_of, group_axes, spec_of
+from advwrap.transforms.injecting import Injecting
+from advwrap.transforms.limits import Facts, facts_of, spec_of
 
 
-class AdversarialObs(Clocked):
+class AdversarialObs(Injecting):
     """The agent sees perturbed observations; the environment and its rewards stay as they are.
 
     ::
@@ -92,13 +93,10 @@ class AdversarialObs(Clocked):
         self._innermost = True
         self.replay = self._replay()
 
-    def read_specs(self) -> tuple[int, Bounds]:
-        """Agents and valid range, from the observation spec beneath."""
+    def read_specs(self) -> Facts:
+        """From the observation spec beneath."""
         env = self.parent
-        specs = env.full_observation_spec
-        axes = group_axes(specs, self.key, env.batch_size)
-        spec = spec_of(specs, self.key, "observation")
-        return axes.numel(), bounds_of(spec, spec.ndim - len(env.batch_size) - len(axes))
+        return facts_of(env, env.full_observation_spec, self.key, "observation")
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
         """Add the clean entry; forget the limits of the perturbed one where `bounds` differ."""

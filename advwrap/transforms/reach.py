@@ -53,16 +53,15 @@ def listed(transform: Transform) -> Iterator[Transform]:
         yield transform
 
 
-def beneath(transform: Transform) -> int:
-    """How many transforms of its class lie between this one and the base environment."""
-    env, count = env_of(transform), 0
+def beneath(transform: Transform) -> Iterator[Transform]:
+    """The transforms between this one and the base environment."""
+    env = env_of(transform)
     while isinstance(env, TransformedEnv):
         for other in listed(env.transform):
             if other is transform:
                 break
-            count += type(other) is type(transform)
+            yield other
         env = env.base_env
-    return count
 
 
 def reach(env: TransformedEnv, transform: Transform) -> None:

@@ -9,6 +9,7 @@ kernels. Weights are read at every call, so the victim may go on learning.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,16 @@ class ReLU:
         return torch.ops.aten.threshold_backward(grad, y, 0)  # type: ignore[no-any-return]
 
 
-Layer = Affine | Tanh | ReLU
+class Layer(Protocol):
+    """A differentiable function of one tensor."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The output, and what the backward pass needs."""
+        ...
+
+    def backward(self, grad: Tensor, needed: Tensor, /) -> Tensor:
+        """Gradient of the input."""
+        ...
 
 
 class Chain:
@@ -119,6 +129,12 @@ class Chain:
         return x, pullback
 
 
+def altered(module: nn.Module) -> bool:
+    """Whether a call of the module does more than its class says: hooks, or a forward of its own."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+    return bool(hooks) or "forward" in vars(module)
+
+
 def split_chain(modules: Sequence[nn.Module], weights_of: Callable[[nn.Linear], Weights]) -> tuple[list[Layer], int]:
     """The layers of the longest known beginning of `modules`, and how many modules they stand for.
 
@@ -126,7 +142,7 @@ def split_chain(modules: Sequence[nn.Module], weights_of: Callable[[nn.Linear], 
     """
     layers: list[Layer] = []
     for count, module in enumerate(modules):
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        if altered(module):
             return layers, count
         if type(module) is nn.Linear:
             layers.append(Affine(weights_of(module)))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from advwrap.victims.chain import Chain, Pullback, Weights, split_chain
+from advwrap.victims.chain import Chain, Layer, Pullback, altered, split_chain
 from advwrap.victims.quiet import mode_dependent, quietly
 
 
-def live(layer: nn.Linear) -> Weights:
-    """The weights that the layer has at the time of the call."""
-    return lambda: (layer.weight, layer.bias)
+@dataclass(frozen=True, eq=False)
+class Live:
+    """The weights that a layer has at the time of the call."""
+
+    layer: nn.Linear
+
+    def __call__(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias."""
+        return self.layer.weight, self.layer.bias
 
 
 def sequence_of(module: nn.Module) -> list[nn.Module] | None:
@@ -25,9 +33,8 @@ def sequence_of(module: nn.Module) -> list[nn.Module] | None:
         return None
     # A subclass counts if it inherits the forward; torchrl's MLP overrides it to join its inputs, as `Network` does.
     inherits = type(module).forward is nn.Sequential.forward
-    if not (inherits or type(module).__module__ == "torchrl.modules.models.models"):
-        return None
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+    name = f"{type(module).__module__}.{type(module).__qualname__}"
+    if altered(module) or not (inherits or name == "torchrl.modules.models.models.MLP"):
         return None
     modules: list[nn.Module] = []
     for child in module:
@@ -66,13 +73,12 @@ class Network:
         self.chain: Chain | None = None
         self.rest: list[nn.Module] = []
         self._modal: list[nn.Module] = []
-        self._reference: Tensor | None = None
+        self._reference: Reference | None = None
         if isinstance(module, nn.Module):
             self._modal = mode_dependent(module)
-            floating = (p for p in (*module.parameters(), *module.buffers()) if p.is_floating_point())
-            self._reference = next(floating, None)
+            self._reference = reference_of(module)
             modules = sequence_of(module) if fast else None
-            layers, known = split_chain(modules, live) if modules is not None else ([], 0)
+            layers, known = split_chain(modules, Live) if modules is not None else ([], 0)
             if modules is not None and layers:
                 self.chain, self.rest = Chain(layers), modules[known:]
 
@@ -80,8 +86,11 @@ class Network:
         """Apply the module."""
         if self.chain is not None:
             return self.finish(self.chained(*inputs))
+        inputs = tuple(self._cast(x) for x in inputs)
+        if not self._modal:
+            return self.module(*inputs)
         with quietly(self._modal):
-            return self.module(*(self._cast(x) for x in inputs))
+            return self.module(*inputs)
 
     def chained(self, *inputs: Tensor) -> Tensor:
         """The chain's output; autograd may follow."""
@@ -97,20 +106,59 @@ class Network:
 
     def finish(self, y: Any) -> Any:
         """Apply the modules that follow the chain."""
-        if not self.rest:
+        if not self._modal:
+            for module in self.rest:
+                y = module(y)
             return y
         with quietly(self._modal):
             for module in self.rest:
                 y = module(y)
         return y
 
-    def _cast(self, x: Tensor) -> Tensor:
-        mine = self._reference
-        if mine is None or not isinstance(x, Tensor):
-            return x
-        if x.device != mine.device:
-            raise ValueError(
-                f"the victim's parameters are on `{mine.device}`, but its input is on `{x.device}`. "
-                "Fix: give the wrapper device=..., or move the victim."
-            )
-        return x.to(mine.dtype) if x.is_floating_point() and x.dtype != mine.dtype else x
+    def through(self, layers: Sequence[Layer]) -> Network:
+        """The network whose chain goes on with these layers, instead of the modules after it."""
+        assert self.chain is not None
+        longer = copy.copy(self)
+        longer.chain, longer.rest = Chain([*self.chain.layers, *layers]), []
+        return longer
+
+    def _cast(self, x: Any) -> Any:
+        return adapted(x, self._reference)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A parameter or buffer of a module, read when it is called: it may have been moved or replaced."""
+
+    owner: nn.Module
+    name: str
+
+    def __call__(self) -> Tensor:
+        """The tensor as it is now."""
+        return getattr(self.owner, self.name)  # type: ignore[no-any-return]
+
+
+def reference_of(module: nn.Module) -> Reference | None:
+    """The first floating-point parameter or buffer: its dtype and device are those of the inputs."""
+    for owner in module.modules():
+        for name, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)):
+            if tensor.is_floating_point():
+                return Reference(owner, name)
+    return None
+
+
+def adapted(x: Any, reference: Reference | None) -> Any:
+    """A tensor in the dtype of a victim's parameters; anything else as it is.
+
+    Raises:
+        ValueError: If it lies on another device than they do.
+    """
+    if reference is None or not isinstance(x, Tensor):
+        return x
+    mine = reference()
+    if x.device != mine.device:
+        raise ValueError(
+            f"the victim's parameters are on `{mine.device}`, but its input is on `{x.device}`. "
+            "Fix: give the wrapper device=..., or move the victim."
+        )
+    return x.to(mine.dtype) if x.is_floating_point() and x.dtype != mine.dtype else x

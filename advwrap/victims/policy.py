@@ -28,6 +28,7 @@ class Policy:
         forward: ``forward(observation, context) -> output``, or a `Network` of the observation alone.
         head: How the output becomes an action and a distribution.
         read: Applied to the output before the head.
+        acting: A network of the observation alone whose output is the mean, where one is known.
 
     Shapes: observations [B, ...] -> mean [B, A] (or probabilities [B, n]).
 
@@ -38,11 +39,19 @@ class Policy:
         tensor([[2., 2., 2.]])
     """
 
-    def __init__(self, forward: Forward | Network, head: Head, *, read: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        forward: Forward | Network,
+        head: Head,
+        *,
+        read: Callable[[Any], Any] | None = None,
+        acting: Network | None = None,
+    ) -> None:
         self.network = forward if isinstance(forward, Network) else None
         self._forward = None if isinstance(forward, Network) else forward
         self.head = head
         self.read = read
+        self.acting = acting
 
     def output(self, observation: Tensor, context: Context | None = None) -> Any:
         """What the head reads."""
@@ -52,6 +61,8 @@ class Policy:
 
     def mean(self, observation: Tensor, context: Context | None = None) -> Tensor:
         """The deterministic action [B, A] of a continuous policy, the probabilities [B, n] of a discrete one."""
+        if self.acting is not None:
+            return self.acting(observation)  # type: ignore[no-any-return]
         return self.head.mean(self.output(observation, context))
 
     def law(self, observation: Tensor, context: Context | None = None) -> Law:
@@ -66,6 +77,8 @@ class Policy:
             score: From there to one number per row.
             context: What else the policy reads.
         """
+        if self.acting is not None and read == self.head.mean:
+            return Chained(self.acting, None, score)
         network = self.network
         if network is not None and network.chain is not None:
             return Chained(network, lambda y: read(self._read(network.finish(y))), score)
@@ -83,18 +96,19 @@ class Chained:
 
     Args:
         network: A network whose `chain` is known.
-        read: From the chain's output to what is scored.
+        read: From the chain's output to what is scored; None where that is the output itself.
         score: From there to one number per row; its method `gradient`, if it has one, is its derivative.
     """
 
-    def __init__(self, network: Network, read: Callable[[Tensor], Any], score: Callable[[Any], Tensor]) -> None:
+    def __init__(self, network: Network, read: Callable[[Tensor], Any] | None, score: Callable[[Any], Tensor]) -> None:
         self.network = network
         self.read = read
         self.score = score
+        self._plain: bool | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """The score of every row."""
-        return self.score(self.read(self.network.chained(x)))
+        return self.after(self.network.chained(x))
 
     def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
         """The chain's output y at x, and the pullback of a gradient from there to x."""
@@ -102,12 +116,16 @@ class Chained:
 
     def after(self, y: Tensor) -> Tensor:
         """The score as a function of the chain's output."""
-        return self.score(self.read(y))
+        return self.score(y if self.read is None else self.read(y))
 
     def known_gradient(self, y: Tensor) -> Tensor | None:
         """The derivative of `after` where it is known in closed form."""
         derivative = getattr(self.score, "gradient", None)
-        return derivative(y) if derivative is not None and self.read(y) is y else None
+        if derivative is None:
+            return None
+        if self._plain is None:
+            self._plain = self.read is None or self.read(y) is y
+        return derivative(y) if self._plain else None
 
 
 def Deterministic(net: Callable[..., Any]) -> Policy:  # noqa: N802 - reads as the kind of policy that it makes

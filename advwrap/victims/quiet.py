@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -14,19 +14,32 @@ _SAME_IN_BOTH_MODES: tuple[type[nn.Module], ...] = (
     nn.Sequential, nn.ModuleList, nn.ModuleDict,
 )  # fmt: skip
 
+# By name, so that the libraries need not be there.
+_SAME_ELSEWHERE = frozenset({
+    "tensordict.nn.common.TensorDictModule",
+    "tensordict.nn.distributions.continuous.AddStateIndependentNormalScale",
+    "tensordict.nn.distributions.continuous.NormalParamExtractor",
+    "tensordict.nn.sequence.TensorDictSequential",
+    "torchrl.modules.models.models.MLP",
+})  # fmt: skip
+
 
 def mode_dependent(module: nn.Module) -> list[nn.Module]:
     """The parts of `module` that may behave differently in train and in eval mode.
 
-    Everything that is not known to be the same in both: BatchNorm, dropout, recurrent layers, and any class that torch
-    does not ship.
+    Everything that is not known to be the same in both: BatchNorm, dropout, recurrent layers, and almost any class that
+    torch does not ship.
 
     Example:
         >>> from torch import nn
         >>> [type(m).__name__ for m in mode_dependent(nn.Sequential(nn.Linear(2, 2), nn.Dropout()))]
         ['Dropout']
     """
-    return [m for m in module.modules() if type(m) not in _SAME_IN_BOTH_MODES]
+    return [m for m in module.modules() if not _same_in_both_modes(type(m))]
+
+
+def _same_in_both_modes(kind: type[nn.Module]) -> bool:
+    return kind in _SAME_IN_BOTH_MODES or f"{kind.__module__}.{kind.__qualname__}" in _SAME_ELSEWHERE
 
 
 @contextmanager
@@ -43,16 +56,13 @@ def quietly(modules: list[nn.Module]) -> Iterator[None]:
         (True, 0)
     """
     training = [m for m in modules if m.training]
-    if not training:
-        yield
-        return
+    # cuDNN refuses the backward pass of a recurrent layer that ran in eval mode; the native kernels do not.
+    native = torch.backends.cudnn.enabled and any(isinstance(m, nn.RNNBase) for m in modules)
     for m in training:
-        m.training = False
+        m.__dict__["training"] = False
     try:
-        # cuDNN refuses the backward pass of a recurrent layer that ran in eval mode; the native kernels do not.
-        recurrent = any(isinstance(m, nn.RNNBase) for m in training)
-        with torch.backends.cudnn.flags(enabled=not recurrent and torch.backends.cudnn.enabled):
+        with torch.backends.cudnn.flags(enabled=False) if native else nullcontext():
             yield
     finally:
         for m in training:
-            m.training = True
+            m.__dict__["training"] = True

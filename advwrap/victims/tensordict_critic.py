@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from tensordict import TensorDict
-from tensordict.nn import TensorDictModule, TensorDictModuleBase, TensorDictParams
+from tensordict.nn import TensorDictModuleBase, TensorDictParams
 from tensordict.utils import NestedKey
 from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
-from advwrap.victims.critic import Critic, ensemble, value_of
 from advwrap.victims.chain import Chain, Weights, split_chain
-from advwrap.victims.network import Network, sequence_of
+from advwrap.victims.critic import Critic, ensemble, value_of
+from advwrap.victims.network import Network, adapted, reference_of, sequence_of
 from advwrap.victims.policy import Context
 from advwrap.victims.quiet import mode_dependent, quietly
+from advwrap.victims.tensordict_policy import network_of
 
 _NETWORKS = ("qvalue_network", "value_network", "critic_network")
+_ACTIONS = ("action", "executed_action")
+_VALUES = ("state_action_value", "state_value", "action_value")
 
 
 class OperatorCritic:
@@ -27,29 +31,31 @@ class OperatorCritic:
     Its in_keys decide what it gets: the first that is not the action is the observation.
 
     Args:
-        operator: The critic; it is called on the network inside where it is a plain `TensorDictModule`.
+        operator: The critic; a plain `TensorDictModule` is evaluated without tensordicts.
+        fast: Whether to do so; False serves comparisons.
 
     Raises:
         KeyError: If it reads a key that is neither the observation, the action nor in the context.
     """
 
-    def __init__(self, operator: TensorDictModuleBase) -> None:
+    def __init__(self, operator: TensorDictModuleBase, *, fast: bool = True) -> None:
         self.operator = operator
-        self.network = Network(operator.module) if isinstance(operator, TensorDictModule) else None
+        inner = network_of(operator) if fast and len(operator.out_keys) == 1 else None
+        self.network = None if inner is None else Network(inner)
         self.modal = mode_dependent(operator)
+        self.reference = reference_of(operator)
 
     def __call__(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
         """Values, shape [E, B]."""
-        inputs = _arrange(self.operator.in_keys, observation, action, context)
+        keys = self.operator.in_keys
+        inputs = _arrange(keys, observation, action, context)
         if self.network is not None:
-            values = self.network(*inputs)
-        else:
-            data = TensorDict({}, batch_size=observation.shape[:1], device=observation.device)
-            for key, value in zip(self.operator.in_keys, inputs, strict=True):
-                data.set(key, value)
-            with quietly(self.modal):
-                values = self.operator(data).get(_value_key(self.operator))
-        return _per_action(values, self.operator.in_keys, action)
+            return _per_action(self.network(*inputs), keys, action)
+        data = TensorDict({}, batch_size=observation.shape[:1], device=observation.device)
+        for key, value in zip(keys, inputs, strict=True):
+            data.set(key, adapted(value, self.reference))
+        with quietly(self.modal):
+            return _per_action(self.operator(data).get(_value_key(self.operator)), keys, action)
 
 
 class LossCritic:
@@ -84,7 +90,7 @@ class LossCritic:
     @property
     def params(self) -> TensorDictParams:
         """The present parameters, stacked [E, ...] for an ensemble."""
-        return getattr(self.loss, f"{self.prefix}{self.name}_params")  # type: ignore[no-any-return]
+        return getattr(self.loss, f"{self.prefix}{self.name}_params")
 
     def __call__(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
         """Values, shape [E, B]."""
@@ -93,42 +99,49 @@ class LossCritic:
         if self.chain is not None:
             joined = torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]
             return _per_action(self.chain(joined.to(self.chain.dtype)), keys, action)
-        return _per_action(self._vmapped(inputs), keys, action)
+        return _per_action(self._through_tensordict(inputs), keys, action)
 
-    def _vmapped(self, inputs: Sequence[Tensor]) -> Tensor:
+    def _through_tensordict(self, inputs: Sequence[Tensor]) -> Tensor:
         params = self.params.data
-        single = not params.batch_size
         dtype = next(p.dtype for p in params.values(True, True) if p.is_floating_point())
         data = TensorDict({}, batch_size=inputs[0].shape[:1], device=inputs[0].device)
         for key, value in zip(self.template.in_keys, inputs, strict=True):
             data.set(key, value.to(dtype) if value.is_floating_point() else value)
         out = _value_key(self.template)
 
-        def run(p: Any) -> Tensor:
+        def run(p: Any) -> Any:
             with p.to_module(self.template):
-                return self.template(data.copy()).get(out)  # type: ignore[no-any-return]
+                return self.template(data.copy()).get(out)
 
         with quietly(self.modal):
-            return run(params) if single else torch.vmap(run, randomness="different")(params)
+            ensemble_of = torch.vmap(run, randomness="different") if params.batch_size else run
+            values: Tensor = ensemble_of(params)
+        return values
 
     def _stacked(self) -> Chain | None:
-        module = self.template.module if isinstance(self.template, TensorDictModule) else None
-        modules = sequence_of(module) if isinstance(module, nn.Module) else None
-        if modules is None:
+        module = network_of(self.template)
+        modules = sequence_of(module) if module is not None else None
+        if modules is None or len(self.template.out_keys) != 1:
             return None
-        paths = {id(m): name for name, m in self.template.named_modules()}
+        paths = {id(m): tuple(name.split(".")) for name, m in self.template.named_modules()}
 
         def weights_of(layer: nn.Linear) -> Weights:
-            path = tuple(paths[id(layer)].split("."))
-
-            def read() -> tuple[Tensor, Tensor | None]:
-                params = self.params
-                return params.get((*path, "weight")), params.get((*path, "bias"), None)
-
-            return read
+            return _Stack(self, paths[id(layer)])
 
         layers, known = split_chain(modules, weights_of)
         return Chain(layers) if known == len(modules) and layers else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Stack:
+    """The weights that one layer of the loss's critics has at the time of the call."""
+
+    critic: LossCritic
+    path: tuple[str, ...]
+
+    def __call__(self) -> tuple[Tensor, Tensor | None]:
+        params = self.critic.params
+        return params.get((*self.path, "weight")), params.get((*self.path, "bias"), None)
 
 
 def from_module(module: TensorDictModuleBase | LossModule) -> Critic:
@@ -142,36 +155,35 @@ def _arrange(
     inputs: list[Tensor] = []
     seen = False
     for key in keys:
-        name = key if isinstance(key, str) else key[-1]
-        if name == "action" and action is not None:
+        name = _name(key)
+        found: Any = None if context is None else context.get(key, None)
+        if name in _ACTIONS and action is not None:
             inputs.append(action)
-        elif not seen and "observation" in name or len(keys) == 1:
+        elif not seen and (found is None or "observation" in name or len(keys) == 1):
             inputs.append(observation)
             seen = True
-        elif context is not None and context.get(key, None) is not None:  # type: ignore[call-overload]
-            inputs.append(context.get(key))  # type: ignore[call-overload]
-        elif not seen:
-            inputs.append(observation)
-            seen = True
+        elif found is not None:
+            inputs.append(found)
         else:
             raise KeyError(f"the critic reads {list(keys)}, but the attack's `context` has no {key!r}.")
     return inputs
 
 
 def _value_key(module: TensorDictModuleBase) -> NestedKey:
-    names = ("state_action_value", "state_value", "action_value")
-    for key in module.out_keys:
-        if (key if isinstance(key, str) else key[-1]) in names:
-            return key
-    return module.out_keys[0]
+    keys = list(module.out_keys)
+    return next((key for key in keys if _name(key) in _VALUES), keys[0])
 
 
 def _per_action(values: Tensor, keys: Sequence[NestedKey], action: Tensor | None) -> Tensor:
     """A table of action values [.., B, n] becomes the value of the action; anything else is [E, B] already."""
-    reads_action = any((key if isinstance(key, str) else key[-1]) == "action" for key in keys)
+    reads_action = any(_name(key) in _ACTIONS for key in keys)
     if reads_action or values.shape[-1] == 1:
         return ensemble(values, values.shape[-2])
     stacked = values if values.ndim == 3 else values.unsqueeze(0)
     if action is None:
         return stacked.amax(-1)
     return torch.stack([value_of(table, action) for table in stacked])
+
+
+def _name(key: NestedKey) -> str:
+    return key if isinstance(key, str) else key[-1]
