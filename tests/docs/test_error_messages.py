@@ -1,0 +1,113 @@
+"""The page of error messages quotes what is really said, word for word."""
+
+import re
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from tensordict import TensorDict
+
+from advwrap import (
+    FGSM,
+    PGD,
+    AdversarialObs,
+    AtMost,
+    Corners,
+    GapAbove,
+    Gated,
+    Identity,
+    Learned,
+    LinfBall,
+    LowValue,
+    Masked,
+    Mixture,
+    Noise,
+    RandomVertex,
+    Search,
+    SeekAction,
+    Streams,
+)
+from advwrap.evaluation import Cell, evaluate
+from advwrap.modules import Perturb
+from advwrap.testing.environments import SignalEnv, SignalParallelEnv
+from tests.docs.test_code_blocks import ROOT
+
+PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+QUOTED = re.findall(r"^```text\n(.*?)\n```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+
+BALL = LinfBall(0.1)
+ROWS = torch.zeros(5, 3)
+NOISE = RandomVertex(BALL)
+
+
+def low(value: Callable[[torch.Tensor], object]) -> FGSM:
+    return FGSM(LowValue(value=value), within=BALL)
+
+
+def nan_env() -> gym.Env:
+    env = SignalEnv()
+    return gym.wrappers.TransformObservation(env, lambda obs: obs * np.float32(np.nan), env.observation_space)
+
+
+def dict_env() -> gym.Env:
+    return SignalEnv(spaces.Dict(camera=spaces.Box(-2, 2, (2,)), speed=spaces.Box(-2, 2, (1,))))
+
+
+def image_env() -> gym.Env:
+    space = spaces.Box(0, 255, (3,), np.uint8)
+    return gym.wrappers.TransformObservation(SignalEnv(), lambda obs: obs.astype(np.uint8), space)
+
+
+def cell(*seeds: int) -> Cell:
+    zeros = tuple(0.0 for _ in seeds)
+    return Cell("agent", "noise", 0.1, seeds, zeros, tuple(1 for _ in seeds), zeros)
+
+
+CAUSES: list[Callable[[], object]] = [
+    lambda: LinfBall(-0.1),
+    lambda: LinfBall(float("nan")),
+    lambda: Noise(LinfBall(torch.ones(4)))(ROWS),
+    lambda: LinfBall("0.1"),
+    lambda: Masked(BALL, torch.ones(3)),
+    lambda: AdversarialObs(image_env(), NOISE),
+    lambda: NOISE(torch.zeros(5, 3, dtype=torch.int64)),
+    lambda: NOISE(torch.tensor(0.0)),
+    lambda: AdversarialObs(nan_env(), NOISE).reset(),
+    lambda: NOISE(torch.zeros(3, 4), generator=Streams.seeded([0, 1])),
+    lambda: low(lambda obs: obs.detach().sum(-1))(ROWS),
+    lambda: FGSM(lambda clean, context: lambda x: x.sum(), within=BALL)(ROWS),
+    lambda: PGD(SeekAction(lambda obs: {"mean": obs}, target=ROWS), within=BALL)(ROWS),
+    lambda: low(lambda obs: obs)(ROWS),
+    LowValue,
+    lambda: PGD(SeekAction(lambda obs: obs), within=BALL)(ROWS),
+    lambda: PGD(LowValue(value=torch.sum), within=BALL, steps=0),
+    lambda: PGD(LowValue(value=torch.sum), within=BALL, step_size=0),
+    lambda: Search(LowValue(value=lambda obs: obs.sum(-1)), within=BALL, strategy=Corners())(torch.zeros(1, 17)),
+    lambda: Mixture((0.5, NOISE), (0.4, Identity())),
+    lambda: Learned(lambda obs: obs[:, :2], within=BALL)(torch.zeros(5, 4)),
+    lambda: Gated(NOISE, AtMost(10))(ROWS),
+    lambda: Gated(NOISE, GapAbove(lambda obs: obs, 0.5))(ROWS),
+    lambda: AdversarialObs("Hopper-v5", NOISE),
+    lambda: AdversarialObs(dict_env(), NOISE),
+    lambda: AdversarialObs(gym.make("FrozenLake-v1"), NOISE),
+    lambda: AdversarialObs(SignalParallelEnv(3), NOISE, agents=["agent_9"]),
+    lambda: Perturb(NOISE)(TensorDict({"observation": ROWS}, [5])),
+    lambda: evaluate(lambda obs: obs[:, :1], "CartPole-v1", episodes=2),
+    lambda: cell(0, 1).change(cell(0, 1, 2)),
+]
+
+
+def said(cause: Callable[[], object]) -> str:
+    with pytest.raises((ValueError, TypeError, KeyError, RuntimeError)) as caught:
+        cause()
+    error = caught.value
+    # A KeyError shows its message in quotes.
+    return str(error.args[0]) if isinstance(error, KeyError) else str(error)
+
+
+def test_every_message_is_quoted_and_every_quote_is_said() -> None:
+    messages = [said(cause) for cause in CAUSES]
+    assert sorted(messages) == sorted(QUOTED)
