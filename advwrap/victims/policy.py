@@ -77,9 +77,9 @@ class Policy:
             score: From there to one number per row.
             context: What else the policy reads.
         """
-        if self.acting is not None and read == self.head.mean:
-            return Chained(self.acting, None, score)
         network = self.network
+        if self.acting is not None and self.acting.chain is not None and read == self.head.mean:
+            return Chained(self.acting, self.acting.finish if self.acting.rest else None, score)
         if network is not None and network.chain is not None:
             return Chained(network, lambda y: read(self._read(network.finish(y))), score)
         return lambda x: score(read(self.output(x, context)))

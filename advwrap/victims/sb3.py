@@ -69,7 +69,7 @@ def policy_of(model: BaseAlgorithm | BasePolicy, *, fast: bool = True) -> Policy
     if policy.squash_output:
         return Policy(_Quietly(policy, _normal), NormalHead(squash=_Squashed(_to_environment(space))))
     acting = _two(policy.mlp_extractor.policy_net, policy.action_net) if plain else None
-    return Policy(_Quietly(policy, _normal), NormalHead(), acting=acting if acting and acting.chain else None)
+    return Policy(_Quietly(policy, _normal), NormalHead(), acting=acting)
 
 
 def critic_of(model: BaseAlgorithm | BasePolicy, *, fast: bool = True) -> Critic:
@@ -88,7 +88,8 @@ def critic_of(model: BaseAlgorithm | BasePolicy, *, fast: bool = True) -> Critic
         return TabularCritic(policy.q_net.q_net if plain else _Quietly(policy, _action_values))
     if isinstance(policy, (SACPolicy, TD3Policy)):
         networks = NetworkCritic(list(policy.critic.q_networks)) if plain else None
-        return _Scaled(policy, networks, _to_environment(policy.action_space))
+        space: Any = policy.action_space
+        return _Scaled(policy, networks, _to_environment(space))
     if isinstance(policy, ActorCriticPolicy):
         network = _two(policy.mlp_extractor.value_net, policy.value_net) if plain else None
         return NetworkCritic([network.module if network else _Quietly(policy, _state_value)])
