@@ -47,7 +47,8 @@ class Attacked(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def attack(self, attack: Attack) -> None:
         self._injection.attack = attack
         self._cached_spec = None
-        self._saved_kwargs = LiveArguments(self._saved_kwargs, attack=attack)
+        if "attack" in self._saved_kwargs:  # a subclass may have other arguments
+            self._saved_kwargs = LiveArguments(self._saved_kwargs, attack=attack)
 
     def _begin(self, seed: int | None) -> None:
         """The clock of a reset."""

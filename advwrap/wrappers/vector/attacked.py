@@ -69,6 +69,9 @@ class Attacked(VectorWrapper[Any, Any, Any, Any, Any]):
         if seed is None:
             self._clock.start(everywhere)
             return
+        if rows is None and None not in seed:
+            self._clock.seed(seed)  # type: ignore[arg-type]
+            return
         given = np.array([s is not None for s in seed]) & (True if rows is None else rows)
         fresh = ~given if rows is None else rows & ~given
         if fresh.any():
