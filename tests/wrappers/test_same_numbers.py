@@ -6,6 +6,7 @@ noise itself. Episodes last three steps; the sequences go through three of them.
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from pettingzoo.utils import parallel_to_aec
 
@@ -153,3 +154,26 @@ def test_the_numbers_do_not_change_between_versions():
         [0.4341055619662222, 0.3863698569997105, 0.09468384478187297, -0.12828883695184112],
     ]
     np.testing.assert_allclose([first, second, again], frozen, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("channel", [AdversarialObs, AdversarialAction])
+def test_torchrl(channel, name):
+    envs = pytest.importorskip("torchrl.envs")
+    env = channel(envs.GymWrapper(Still()), attack=ATTACKS[name])
+    env.set_seed(SEED)
+    seen, executed = [], []
+    for _ in range(EPISODES):
+        data = env.reset()
+        seen.append([data["observation"].numpy()])
+        executed.append([])
+        for _ in range(3):
+            data["action"] = torch.zeros(4, dtype=torch.float64)
+            data = env.step(data)
+            done = data.get("executed_action", torch.zeros(4, dtype=torch.float64))
+            data = data["next"]
+            seen[-1].append(data["observation"].numpy())
+            executed[-1].append(done.numpy())
+    same, same_executed = single(lambda env: channel(env, attack=ATTACKS[name]))
+    np.testing.assert_array_equal(seen, same)
+    np.testing.assert_array_equal(executed, same_executed)
