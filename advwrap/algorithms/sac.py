@@ -11,6 +11,7 @@ and uniform noise as in Pattanaik et al. 2018 and the epsilon-worst mixture of V
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -53,6 +54,9 @@ class TrainingAttack:
     Each row suffers with probability `kappa` one full step down the mean of the twin critics from a random start, and
     uniform noise otherwise, in an L-infinity ball (in units of the normalised observation) whose radius grows from 0.
 
+    Source: Pattanaik et al., *Robust deep reinforcement learning with adversarial attacks*, AAMAS 2018; the mixture
+        as in VALT-EPS, with a single step.
+
     Args:
         epsilon: The final radius.
         kappa: The share of value attacks.
@@ -87,6 +91,8 @@ class TrainingAttack:
 @dataclass(frozen=True)
 class SAC:
     """Soft actor-critic with TorchRL's `SACLoss` and `SACTrainer`.
+
+    Source: Haarnoja et al., *Soft actor-critic algorithms and applications*, 2018.
 
     Args:
         env: Id of a Gymnasium task with vector observations and box actions.
@@ -134,11 +140,17 @@ class SAC:
         check(0 < self.gamma < 1, f"`gamma` must be in (0, 1), got {self.gamma}.")
 
     def train(
-        self, *, score: Score | None = None, advance: Callable[[int], object] = lambda frames: None
+        self,
+        start: TrainedAgent | None = None,
+        *,
+        score: Score | None = None,
+        advance: Callable[[int], object] = lambda frames: None,
     ) -> TrainedAgent:
         """Train to the end.
 
         Args:
+            start: An agent of the same task and sizes to go on from: its networks, temperature and normaliser. The
+                replay buffer and the optimiser begin anew.
             score: Measures the agent every `evaluate_every` steps; the best weights are returned. Without it, the last.
             advance: Called with the number of new environment steps.
 
@@ -147,7 +159,7 @@ class SAC:
         """
         torch.manual_seed(self.seed)
         np.random.seed(self.seed)  # noqa: NPY002 - TorchRL's samplers and gymnasium tasks may read it
-        parts = _Parts(self)
+        parts = _Parts(self, start)
         trainer = parts.trainer()
         trainer.register_op("post_steps", lambda: advance(self.frames_per_batch))
         if parts.perturb is not None:
@@ -166,7 +178,7 @@ class SAC:
 class _Parts:
     """The pieces of one training, put together."""
 
-    def __init__(self, config: SAC) -> None:
+    def __init__(self, config: SAC, start: TrainedAgent | None = None) -> None:
         self.config = config
         probe = gym.make(config.env)
         observations, actions = probe.observation_space, probe.action_space
@@ -176,7 +188,10 @@ class _Parts:
         if not isinstance(actions, gym.spaces.Box):
             raise TypeError(f"`env` must have box actions, got {actions} in {config.env}.")
         self.low, self.high = torch.as_tensor(actions.low), torch.as_tensor(actions.high)
-        self.normaliser = Normaliser.fit(lambda: gym.make(config.env), steps=5_000, seed=config.seed)
+        if start is None:
+            self.normaliser = Normaliser.fit(lambda: gym.make(config.env), steps=5_000, seed=config.seed)
+        else:
+            self.normaliser = start.normaliser
         features, size = observations.shape[0], actions.shape[0]
         self.actor = ProbabilisticActor(
             TensorDictModule(actor_network(features, size, config.hidden), ["observation"], ["loc", "scale"]),
@@ -189,9 +204,27 @@ class _Parts:
         qvalue = ValueOperator(critic, in_keys=["clean_observation", "action"])
         self.loss = SACLoss(self.actor, qvalue, num_qvalue_nets=2, loss_function="l2", target_entropy=-float(size))
         self.loss.make_value_estimator(gamma=config.gamma)
+        if start is not None:
+            self.take_over(start)
         self.radius = Linear(0.0, 0.0, 1) if config.attack is None else config.attack.radius(config.steps)
         self.attack = Identity() if config.attack is None else config.attack.against(self.actor, self.loss, self.radius)
         self.perturb = None if config.attack is None else Perturb(self.attack, seed=config.seed)
+
+    def take_over(self, start: TrainedAgent) -> None:
+        """Begin with the networks and the temperature of another agent.
+
+        Raises:
+            ValueError: If its task or its networks are others.
+        """
+        config = self.config
+        check(start.env == config.env, f"`start` must be an agent for {config.env}, got one for {start.env}.")
+        hidden = tuple(start.card["config"]["hidden"])
+        check(hidden == config.hidden, f"`start` must have hidden layers {config.hidden}, got {hidden}.")
+        self.actor[0].module.load_state_dict(start.actor.state_dict())
+        for name, value in self.loss.qvalue_network_params.data["module"].flatten_keys(".").items():
+            value.copy_(torch.stack([critic.state_dict()[name] for critic in start.critics]))
+        self.loss.target_qvalue_network_params.data.copy_(self.loss.qvalue_network_params.data)
+        self.loss.log_alpha.data.fill_(math.log(start.card["temperature"]))
 
     def environment(self) -> EnvBase:
         """The tasks, normalised, with the attack around them."""
@@ -249,5 +282,6 @@ class _Parts:
             critic.load_state_dict({name: value[i] for name, value in stacked.items()})
             critics.append(critic.requires_grad_(False))
         actor = copy.deepcopy(self.actor[0].module).requires_grad_(False)
-        card = {"algorithm": "SAC", "config": asdict(self.config), **scores}
+        temperature = self.loss.log_alpha.exp().item()
+        card = {"algorithm": "SAC", "config": asdict(self.config), "temperature": temperature, **scores}
         return TrainedAgent(self.config.env, actor, tuple(critics), self.normaliser, self.low, self.high, card)

@@ -54,14 +54,10 @@ def _kind(block: type, home: ModuleType) -> str | None:
     file = block.__module__.rpartition(".")[2]
     if file in ("protocol", "bounds") or block.__name__ == "Budget":
         return None
-    if home is attacks:
-        return (
-            "budgets"
-            if file == "budgets"
-            else "attacks"
-            if file != "search" or block is attacks.Search
-            else "strategies"
-        )
+    if file == "budgets":
+        return "budgets"
+    if file == "search" and block is not attacks.Search:
+        return "strategies"
     return home.__name__.rpartition(".")[2]
 
 

@@ -1,0 +1,85 @@
+"""SAC: what its parts are, that the attack reaches the actor alone, and that it learns (slow)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from advwrap.algorithms import SAC, TrainingAttack
+from advwrap.algorithms.sac import _Parts
+from advwrap.cli.play import mean_return
+from advwrap.cli.suite import SUITE
+from advwrap.cli.train import scoring
+
+TASK = "InvertedDoublePendulum-v5"
+TINY = {"steps": 120, "random_steps": 40, "hidden": (8, 8), "batch_size": 16}
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    first, second = (SAC(TASK, TrainingAttack(0.1), seed=3, **TINY).train() for _ in range(2))
+    for name, weight in first.actor.state_dict().items():
+        assert torch.equal(weight, second.actor.state_dict()[name]), name
+
+
+def test_another_seed_gives_others() -> None:
+    first, second = (SAC(TASK, seed=seed, **TINY).train() for seed in (0, 1))
+    assert any(
+        not torch.equal(weight, second.actor.state_dict()[name]) for name, weight in first.actor.state_dict().items()
+    )
+
+
+def test_the_environment_shows_the_attack_to_the_actor_and_the_truth_beside_it() -> None:
+    parts = _Parts(SAC(TASK, TrainingAttack(0.1, ramp=(0.0, 1e-9 + 1 / 120)), **TINY))
+    parts.radius.t = 120
+    steps = parts.environment().rollout(10, break_when_any_done=False)
+    delta = steps["observation"] - steps["clean_observation"]
+    assert delta.abs().max() <= 0.1 + 1e-6
+    assert delta.abs().amax(-1).min() > 0
+
+
+def test_the_agent_has_the_critics_that_the_loss_trains() -> None:
+    parts = _Parts(SAC(TASK, **TINY))
+    parts.trainer().train()
+    agent = parts.agent()
+    z, action = torch.randn(5, 9), torch.rand(5, 1)
+    with torch.no_grad():
+        ours = torch.stack([critic(torch.cat([z, action], 1)).squeeze(1) for critic in agent.critics])
+    from advwrap.victims import as_critic
+
+    torch.testing.assert_close(ours, as_critic(parts.loss)(z, action))
+    template = parts.loss.qvalue_network(z, action).squeeze(1)
+    assert not torch.allclose(ours[0], template)
+
+
+def test_a_task_without_box_actions() -> None:
+    with pytest.raises(TypeError, match="must have box actions"):
+        SAC("CartPole-v1", **TINY).train()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"steps": 0}, "`steps`"), ({"gamma": 1.0}, "`gamma`"), ({"frames_per_batch": 7}, "`frames_per_batch`")],
+)
+def test_bad_numbers(options: dict[str, float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        SAC(TASK, **options)
+
+
+@pytest.mark.parametrize("options", [{"epsilon": 0.0}, {"epsilon": 0.1, "kappa": 2.0}])
+def test_bad_attacks(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        TrainingAttack(**options)
+
+
+@pytest.mark.slow
+def test_it_learns_and_training_under_attack_protects() -> None:
+    plain, robust = SAC(TASK, steps=15_000), SAC(TASK, TrainingAttack(0.03), steps=20_000)
+    returns = []
+    for config in (plain, robust):
+        agent = config.train(score=scoring(config))
+        worst = min(mean_return(agent, attack(agent, 0.02), episodes=20) for attack in SUITE.values())
+        returns.append((mean_return(agent, episodes=20), worst))
+    (natural, fallen), (_, kept) = returns
+    assert natural > 9000
+    assert fallen < natural / 2
+    assert kept > 2 * fallen

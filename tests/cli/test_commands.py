@@ -1,0 +1,57 @@
+"""The command line, end to end on trainings of a few steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from advwrap.cli import main
+from advwrap.cli.catalogue import blocks
+
+
+@pytest.mark.parametrize("kind", ["attacks", "objectives", "sets", "budgets", "strategies", "algorithms"])
+def test_every_block_is_listed_with_what_it_does(kind: str) -> None:
+    rows = blocks(kind)
+    assert rows
+    for name, what, _ in rows:
+        assert what.endswith("."), name
+
+
+@pytest.mark.parametrize("kind", ["attacks", "objectives", "algorithms"])
+def test_every_attack_objective_and_algorithm_names_its_source(kind: str) -> None:
+    assert [name for name, _, source in blocks(kind) if not source] == []
+
+
+def test_the_kinds_do_not_overlap() -> None:
+    names = [name for kind in ("attacks", "budgets", "strategies") for name, *_ in blocks(kind)]
+    assert len(names) == len(set(names))
+    assert {"PGD", "AtMost", "Square", "Search"} <= set(names)
+
+
+def test_list_prints_the_names(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list", "objectives"])
+    assert "LowValue" in capsys.readouterr().out
+
+
+def test_train_evaluate_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agent, report = tmp_path / "plain", tmp_path / "report"
+    main(["train", "--env", "InvertedPendulum-v5", "--steps", "80", "--out", str(agent)])
+    assert json.loads((agent / "agent.json").read_text())["config"]["steps"] == 80
+    main(["evaluate", str(agent), "--epsilons", "0.1", "--episodes", "2", "--out", str(report)])
+    assert {"report.md", "curve.png", "results.json"} <= {file.name for file in report.iterdir()}
+    (report / "report.md").unlink()
+    main(["report", str(report)])
+    assert "black box" in (report / "report.md").read_text()
+    assert "plain" in capsys.readouterr().out
+
+
+def test_a_wrong_folder_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", str(tmp_path / "nothing")])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("advwrap: `")
+    assert "advwrap train" in said
+    assert "\n" not in said
