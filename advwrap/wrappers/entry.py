@@ -94,7 +94,7 @@ def same(one: Any, other: Any) -> bool:
     """Whether two values are bitwise equal, array by array.
 
     Example:
-        >>> same({"a": np.zeros(2)}, {"a": np.zeros(2)}), same(np.zeros(2), np.zeros(3))
+        >>> same({"a": (np.zeros(2), 1)}, {"a": (np.zeros(2), 1)}), same(np.zeros(2), np.zeros(3))
         (True, False)
     """
     if isinstance(one, dict):

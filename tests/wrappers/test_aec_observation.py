@@ -54,11 +54,11 @@ def test_looking_again_shows_the_same_and_costs_nothing():
     env = wrapped(spy)
     env.reset(seed=0)
     first = env.observe("agent_0")
-    calls = len(spy.calls)
     for _ in range(3):
         np.testing.assert_array_equal(env.observe("agent_0"), first)
         np.testing.assert_array_equal(env.last()[0], first)
-    assert len(spy.calls) <= calls + 2  # the infos tell the truth of the two others as well
+        assert len(env.infos) == 3
+    assert len(spy.calls) == 1
     first[:] = 0  # what the caller does to its array is its own business
     assert env.observe("agent_0").any()
     assert env.last(observe=False)[0] is None
@@ -184,5 +184,15 @@ def test_the_attack_can_be_replaced_within_a_turn():
     env = wrapped(Identity())
     env.reset(seed=0)
     clean = env.observe("agent_0")
-    env.attack = Shift(1.0)
+    env.attack = attack = Shift(1.0)
+    assert env.attack is attack
+    np.testing.assert_allclose(env.observe("agent_0"), clean + 1)
+
+
+def test_a_new_attack_may_reach_other_agents():
+    env = wrapped({"agent_1": Identity()})
+    env.reset(seed=0)
+    clean = env.observe("agent_0")
+    assert len(env.infos) == 3
+    env.attack = {"agent_0": Shift(1.0)}
     np.testing.assert_allclose(env.observe("agent_0"), clean + 1)

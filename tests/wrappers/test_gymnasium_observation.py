@@ -404,6 +404,16 @@ def test_a_vector_environment_is_an_error_with_the_fix():
         AdversarialObs(gymnasium.vector.SyncVectorEnv([Walk]), Identity())
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_attack_computes_on_the_device_of_the_victim():
+    net = torch.nn.Linear(3, 2, dtype=torch.float64)
+    attack = Gated(PGD(ActionShift(net), within=LinfBall(0.1)), AtMost(4))
+    here, _, _ = play(AdversarialObs(Walk(np.float64), attack), 8)
+    net.cuda()
+    there, _, _ = play(AdversarialObs(Walk(np.float64), attack, device="cuda"), 8)
+    np.testing.assert_allclose(here, there, atol=1e-9)
+
+
 class TestSpec:
     def test_round_trip_with_the_live_attack(self):
         net = torch.nn.Linear(4, 1)

@@ -266,6 +266,15 @@ def test_nan_names_the_rows():
         envs.step(envs.action_space.sample())
 
 
+def test_the_attack_can_be_replaced():
+    envs = AdversarialObs(make(AutoresetMode.NEXT_STEP), Identity())
+    envs.reset(seed=0)
+    envs.attack = attack = Shift(1.0)
+    assert envs.attack is attack
+    seen, *_, infos = envs.step(envs.action_space.sample())
+    np.testing.assert_allclose(seen, infos["clean_observation"] + 1)
+
+
 def test_a_single_environment_is_an_error_with_the_fix():
     with pytest.raises(TypeError, match=r"must be a gymnasium.vector.VectorEnv.*advwrap.AdversarialObs"):
         AdversarialObs(Walk(), Identity())

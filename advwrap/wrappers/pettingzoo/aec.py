@@ -24,11 +24,19 @@ from advwrap.wrappers.pettingzoo.teams import Agent, Attacks, Team
 
 @dataclass
 class Turn:
-    """What an agent was shown since it last acted."""
+    """What an agent could observe since it last acted, and what it was shown.
 
-    truth: Any
-    seen: Array | None
-    attacked: bool
+    Args:
+        truth: The true observation.
+        clean: Its attacked entry; None for an agent that is not attacked.
+        seen: That entry as shown; None until the agent looks.
+        attacked: Whether anything shown in this turn differed from the truth.
+    """
+
+    truth: Any = None
+    clean: Array | None = None
+    seen: Array | None = None
+    attacked: bool = False
 
 
 class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
@@ -89,9 +97,19 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
         team = self._team_of.get(agent)
         if team is None or observation is None:
             return observation
-        turn = self._turn(agent, observation, team)
-        assert turn.seen is not None  # noqa: S101 - this agent has a team
-        return put(observation, team.path, turn.seen.copy())
+        turn = self._turn(agent, observation)
+        if turn.seen is None and turn.clean is not None:
+            known = team.known([agent], {agent: observation}, self.env.infos)
+            turn.seen = team.injection.perturb(turn.clean[None], known, self._who([agent]))[0]
+            turn.attacked = turn.attacked or bool((turn.seen != turn.clean).any())
+        return put(observation, team.path, copied(turn.seen))
+
+    def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """What the agent whose turn it is sees, and the results of its last action."""
+        agent = self.env.agent_selection
+        observation = self.observe(agent) if observe else None
+        results = self.env.last(observe=False)
+        return observation, *results[1:4], self._info(agent, results[4])
 
     def step(self, action: Any) -> None:
         """Step; the turn of the agent that acts is over."""
@@ -111,7 +129,7 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
     def _make_teams(self, attacks: Mapping[Agent, Attack]) -> list[Team]:
         """A new attack shows something new, in the present turns as well."""
         for turn in self._turns.values():
-            turn.truth = None
+            turn.truth = turn.seen = None
         return super()._make_teams(attacks)
 
     def _info(self, agent: Agent, info: dict[str, Any]) -> dict[str, Any]:
@@ -121,22 +139,15 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
         observation = self.env.observe(agent)
         if observation is None:
             return info
-        turn = self._turn(agent, observation, self._team_of.get(agent))
-        return {**info, "clean_observation": turn.truth}
+        return {**info, "clean_observation": self._turn(agent, observation).truth}
 
-    def _turn(self, agent: Agent, observation: Any, team: Team | None) -> Turn:
-        """The turn of the agent; attacked anew if the truth has changed under it, as one step."""
-        turn = self._turns.get(agent)
-        if turn is not None and same(turn.truth, observation):
-            return turn
-        truth, clean = truth_of(observation, team)
-        seen, attacked = None, turn is not None and turn.attacked
-        if team is not None and clean is not None:
-            known = team.known([agent], {agent: observation}, self.env.infos)
-            seen = team.injection.perturb(clean[None], known, self._who([agent]))[0]
-            attacked = attacked or bool((seen != clean).any())
-        self._turns[agent] = Turn(truth, seen, attacked)
-        return self._turns[agent]
+    def _turn(self, agent: Agent, observation: Any) -> Turn:
+        """The turn of the agent; if the truth changes within it, it will be shown anew."""
+        turn = self._turns.setdefault(agent, Turn())
+        if not same(turn.truth, observation):
+            turn.truth, turn.clean = truth_of(observation, self._team_of.get(agent))
+            turn.seen = None
+        return turn
 
 
 class AdversarialAction(Acting, BaseWrapper):  # type: ignore[misc]
