@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,10 @@ def rule(test: Test) -> Test:
     """
     checks = [HealthCheck.differing_executors, HealthCheck.too_slow]
     return settings(suppress_health_check=checks)(given(data=st.data())(test))
+
+
+seeds = pytest.mark.parametrize("seed", [0, 12345])
+"""For rules on environments, where more examples cost seconds and find nothing new."""
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:

@@ -14,13 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from advwrap.testing.environments.signal import Signal
-from advwrap.testing.environments.single import SignalEnv, signal_vector
+from advwrap.testing.environments.single import SIGNAL, SignalEnv, signal_vector
 
 if TYPE_CHECKING:
     from advwrap.testing.environments.parallel import SignalParallelEnv, signal_aec
     from advwrap.testing.environments.torchrl_env import SignalTorchRLEnv
 
 __all__ = [
+    "SIGNAL",
     "Signal",
     "SignalEnv",
     "SignalParallelEnv",

@@ -13,6 +13,9 @@ from advwrap.testing.environments.signal import ACTIONS, FEATURES, Signal
 
 Obs = Any
 
+SIGNAL = "advwrap-testing/Signal-v0"
+"""`SignalEnv` for `gymnasium.make`, so that wrapped environments have a spec."""
+
 
 class SignalEnv(gym.Env[Obs, Any]):
     """A deterministic environment whose observation is `Signal`'s; `reset(seed=s)` gives seed s.
@@ -102,3 +105,7 @@ def signal_vector(
         [partial(SignalEnv, horizon=horizon, **options) for horizon in per_row],
         autoreset_mode=autoreset,
     )
+
+
+if SIGNAL not in gym.registry:
+    gym.register(SIGNAL, entry_point="advwrap.testing.environments.single:SignalEnv")
