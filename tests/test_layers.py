@@ -51,9 +51,7 @@ def imported(file: Path) -> Iterator[tuple[int, str]]:
             assert node.level == 0, f"{file}:{node.lineno}: relative import"
             # `from advwrap import sets` imports a layer, `from advwrap import PGD` the package.
             whole = node.module == "advwrap"
-            names = (
-                [f"advwrap.{alias.name}" for alias in node.names] if whole else [node.module or ""]
-            )
+            names = [f"advwrap.{alias.name}" for alias in node.names] if whole else [node.module or ""]
         for name in names:
             head, _, rest = name.partition(".")
             if head == "advwrap":

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = [
     "advwrap",
-    *(found.name for found in pkgutil.walk_packages(advwrap.__path__, "advwrap.")),
+    *(m.name for m in pkgutil.walk_packages(advwrap.__path__, "advwrap.") if not m.name.endswith(".__main__")),
 ]
 # A fence may be indented (in a tab, say) and may carry options ("title=...") after the language.
 FENCE = re.compile(r"^(?P<indent> *)```+ *(?P<language>[\w{}.-]*)")
@@ -43,9 +43,7 @@ def blocks(text: str) -> list[Block]:
             number += 1
             continue
         start = number + 1
-        end = next(
-            (i for i in range(start, len(lines)) if lines[i].strip() in {"```", "````"}), len(lines)
-        )
+        end = next((i for i in range(start, len(lines)) if lines[i].strip() in {"```", "````"}), len(lines))
         if fence["language"] in {"python", "py", "python3"} and not EXCEPTED.match(previous):
             found.append(Block(start + 1, textwrap.dedent("\n".join(lines[start:end]))))
         previous, number = "", end + 1
