@@ -123,7 +123,9 @@ def _action_values(policy: Any, observation: Tensor) -> Tensor:
 
 
 def _logits(policy: Any, observation: Tensor) -> Tensor:
-    return policy.get_distribution(observation).distribution.logits  # type: ignore[no-any-return]
+    # As `get_distribution` does it, without normalising the logits.
+    features = BasePolicy.extract_features(policy, observation, policy.pi_features_extractor)
+    return policy.action_net(policy.mlp_extractor.forward_actor(features))  # type: ignore[no-any-return]
 
 
 def _normal(policy: Any, observation: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from tensordict import TensorDict
 from tensordict.nn import TensorDictModuleBase, TensorDictParams
 from tensordict.utils import NestedKey
 from torch import Tensor, nn
+from torch.func import functional_call
 from torchrl.objectives import LossModule
 
 from advwrap.victims.chain import Chain, Weights, split_chain
@@ -103,19 +104,20 @@ class LossCritic:
 
     def _through_tensordict(self, inputs: Sequence[Tensor]) -> Tensor:
         params = self.params.data
-        dtype = next(p.dtype for p in params.values(True, True) if p.is_floating_point())
+        weights = dict(params.flatten_keys(".").items())
+        dtype = next(p.dtype for p in weights.values() if p.is_floating_point())
         data = TensorDict({}, batch_size=inputs[0].shape[:1], device=inputs[0].device)
         for key, value in zip(self.template.in_keys, inputs, strict=True):
             data.set(key, value.to(dtype) if value.is_floating_point() else value)
         out = _value_key(self.template)
 
-        def run(p: Any) -> Any:
-            with p.to_module(self.template):
-                return self.template(data.copy()).get(out)
+        def run(member: dict[str, Tensor]) -> Any:
+            # Unlike tensordict's `to_module`, it gives the module its own parameters back also after an exception.
+            return functional_call(self.template, member, (data.copy(),)).get(out)
 
         with quietly(self.modal):
-            ensemble_of = torch.vmap(run, randomness="different") if params.batch_size else run
-            values: Tensor = ensemble_of(params)
+            each = torch.vmap(run, randomness="different") if params.batch_size else run
+            values: Tensor = each(weights)
         return values
 
     def _stacked(self) -> Chain | None:
@@ -152,20 +154,19 @@ def from_module(module: TensorDictModuleBase | LossModule) -> Critic:
 def _arrange(
     keys: Sequence[NestedKey], observation: Tensor, action: Tensor | None, context: Context | None
 ) -> list[Tensor]:
+    """The inputs in the order of the keys."""
+    known = {key: None if context is None else context.get(key, None) for key in keys}
+    acts = {key for key in keys if action is not None and _name(key) in _ACTIONS}
+    states = [key for key in keys if key not in acts]
+    named = [key for key in states if "observation" in _name(key)]
+    # The observation is what is called so, else what the context does not have.
+    state = next(iter([*named, *(key for key in states if known[key] is None), *states]), None)
     inputs: list[Tensor] = []
-    seen = False
     for key in keys:
-        name = _name(key)
-        found: Any = None if context is None else context.get(key, None)
-        if name in _ACTIONS and action is not None:
-            inputs.append(action)
-        elif not seen and (found is None or "observation" in name or len(keys) == 1):
-            inputs.append(observation)
-            seen = True
-        elif found is not None:
-            inputs.append(found)
-        else:
+        if key not in acts and key != state and known[key] is None:
             raise KeyError(f"the critic reads {list(keys)}, but the attack's `context` has no {key!r}.")
+        given: Any = action if key in acts else observation if key == state else known[key]
+        inputs.append(given)
     return inputs
 
 
