@@ -20,7 +20,7 @@ Rows = NDArray[np.bool_]
 Seeds = int | Sequence[int | None] | None
 
 
-class Attacked(VectorWrapper):  # type: ignore[type-arg]  # generic since Gymnasium 1.4
+class Attacked(VectorWrapper):  # without parameters: generic only since Gymnasium 1.4
     """A vector environment with an attack, and a clock that follows its autoreset mode.
 
     Row i of ``reset(seed=s)`` draws the numbers that a single environment draws after
