@@ -57,6 +57,7 @@ class Injection:
         self.what = what
         self._float = space.dtype is not None and space.dtype.kind == "f"
         self._working = _working_dtype(space)
+        self._lowest, self._end = _indices(space)
         self._moves = self.device != _CPU
         self.attack = attack
 
@@ -141,7 +142,7 @@ class Injection:
         if working.dtype.kind == "f":
             moved = np.trunc(result - working).astype(np.int64)
             result = clean.astype(np.int64) + moved
-        elif not all(map(self.space.contains, result.astype(self.space.dtype))):
+        elif not ((result >= self._lowest) & (result < self._end)).all():
             raise ValueError(
                 f"{self._attack} chose {result.tolist()}, which is not in {self.space}. "
                 "Fix: an `ActionSet` of valid actions."
@@ -163,3 +164,12 @@ def _working_dtype(space: AnySpace) -> np.dtype[Any] | None:
     if not isinstance(space, spaces.Box):
         return np.dtype(np.int64)
     return np.dtype(np.float32 if space.dtype.itemsize <= 2 else np.float64)
+
+
+def _indices(space: AnySpace) -> tuple[Any, Any]:
+    """The first valid index of a discrete space and the one after the last; per component."""
+    if isinstance(space, spaces.Discrete):
+        return space.start, space.start + space.n
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec
+    return 0, 2  # of bits

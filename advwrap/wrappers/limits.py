@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from advwrap.errors import check
 from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.wrappers.entry import AnySpace, Path
 
@@ -33,6 +34,9 @@ def box_of(space: AnySpace, *, what: str) -> spaces.Box:
 def bounds_of(box: spaces.Box, given: Bounds | None = None) -> Bounds:
     """The bounds of a Box, or those given instead; integers never leave the range of their dtype.
 
+    Raises:
+        ValueError: If the given bounds do not broadcast to the shape of the Box.
+
     Example:
         >>> bounds_of(spaces.Box(0, 255, (1,), np.uint8), UNBOUNDED)
         Bounds(low=0.0, high=255.0)
@@ -40,6 +44,13 @@ def bounds_of(box: spaces.Box, given: Bounds | None = None) -> Bounds:
     if given is None:
         free = np.isneginf(box.low).all() and np.isposinf(box.high).all()
         return UNBOUNDED if free else Bounds(*map(_tensor, (box.low, box.high)))
+    for limit in (given.low, given.high):
+        shape = tuple(torch.as_tensor(limit).shape)
+        sizes = zip(reversed(shape), reversed(box.shape), strict=False)
+        check(
+            len(shape) <= len(box.shape) and all(size in (1, feature) for size, feature in sizes),
+            f"`bounds` must broadcast to the shape {box.shape}, got limits of shape {shape}.",
+        )
     if box.dtype.kind == "f":
         return given
     kind = np.iinfo(box.dtype.name)

@@ -184,6 +184,8 @@ class TestBounds:
         assert env.observation_space.low.tolist() == [0.0, 0.0, 0.0]
         tops = [env.reset(seed=s)[0].max() for s in range(9)]
         assert max(tops) == 2.0
+        with pytest.raises(ValueError, match=r"`bounds` must broadcast to the shape \(3,\), got .*\(2,\)"):
+            AdversarialObs(walk, Identity(), bounds=Bounds(torch.zeros(2), 1.0))
         narrow = AdversarialObs(walk, Identity(), bounds=Bounds(0.4, 0.6))
         assert narrow.observation_space is walk.observation_space
 

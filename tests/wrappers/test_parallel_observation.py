@@ -90,6 +90,14 @@ def test_three_ways_to_choose_agents(build):
     assert moved(calls, "agent_2") == [False] * 6
 
 
+def test_chosen_agents_stay_chosen_when_the_attack_is_replaced():
+    env = AdversarialObs(Party(), Identity(), agents=iter(["agent_1"]))
+    env.attack = RandomVertex(LinfBall(0.5))
+    calls = run(env)
+    assert moved(calls, "agent_1") == [True] * 6
+    assert moved(calls, "agent_2") == [False] * 6
+
+
 def test_each_agent_its_own_attack():
     env = AdversarialObs(Party(), {"agent_0": Shift(1.0), "agent_2": Shift(2.0)})
     seen, infos = env.reset(seed=0)

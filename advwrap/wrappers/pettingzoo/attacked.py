@@ -29,6 +29,10 @@ class Options:
     bounds: Bounds | None
     device: torch.device | str
 
+    def __post_init__(self) -> None:
+        if self.agents is not None:  # read again for every new attack
+            object.__setattr__(self, "agents", tuple(self.agents))
+
 
 class Attacked:
     """An environment of several agents, with an attack on some of them and a clock.
