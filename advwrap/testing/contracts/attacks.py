@@ -75,14 +75,15 @@ class AttackContract:
         within, clean = data.draw(self.sets()), self._clean(data)
         bounds = data.draw(st.one_of(st.just(UNBOUNDED), strategies.bounds(shape=self.shape)))
         attack, context = self.make_attack(within), self.context(len(clean))
-        kept, before = copy.deepcopy((clean, context)), snapshot(self.modules())
+        modules, kept = self.modules(), copy.deepcopy((clean, context))
+        before = snapshot(modules)
         with global_randomness_untouched():
             adv = attack(clean, context=context, bounds=bounds, generator=self._streams(len(clean)))
         self._like_the_input(adv, clean)
         delta = adv.double() - clean.double()
         assert within.contains(delta).all(), f"the perturbation {delta} must lie in {within}."
         self._in_the_bounds(adv.double(), clean.double(), bounds)
-        assert_untouched(self.modules(), before)
+        assert_untouched(modules, before)
         assert same_bits(clean, kept[0]), "`clean` must not be changed."
         for key, value in (kept[1] or {}).items():
             assert torch.equal(torch.as_tensor(context[key]), torch.as_tensor(value)), f"`context[{key!r}]` changed."  # type: ignore[index]

@@ -64,7 +64,8 @@ class ObjectiveContract:
         """Score and gradient are finite, the score is the same in every call, and nothing is left behind."""
         clean, x = self._pair(data)
         objective, context = self.make_objective(), self.context(len(clean))
-        kept, before = copy.deepcopy((clean, x)), snapshot(self.modules())
+        modules, kept = self.modules(), copy.deepcopy((clean, x))
+        before = snapshot(modules)
         with global_randomness_untouched():
             score = objective(clean, context)
             value = score(x)
@@ -80,7 +81,7 @@ class ObjectiveContract:
             assert grad.isfinite().all(), f"the gradient must be finite, got {grad}."
         assert same_bits(clean, kept[0]), "the clean input must not be changed."
         assert same_bits(x, kept[1]), "the perturbed input must not be changed."
-        assert_untouched(self.modules(), before)
+        assert_untouched(modules, before)
 
     def test_gradient_is_not_zero_everywhere(self) -> None:
         """Somewhere near a clean input the objective has a slope to climb."""

@@ -146,7 +146,7 @@ class ObservationTransformContract(TransformContract):
             assert same_bits(truth, bare[(*group, "observation")]), "clean_observation must be the true one."
             moved = (seen.double() - truth.double()).abs()
             assert (moved <= self.radius).all(), f"the actor must see at most {self.radius} off, got {moved.max()}."
-            assert (moved > 0).any(), "the attack must act, from the first observation on."
+            assert (moved > 0).any(-1).all(), "the attack must act, from the first observation on."
         for key in bare.keys(True, True):
             if "observation" not in key:
                 assert same_bits(bare[key], wrapped[key]), f"{key!r} must be that of the bare environment."
@@ -172,7 +172,7 @@ class ActionTransformContract(TransformContract):
         assert same_bits(intended, torch.stack(actions, -2)), "'action' must be what the agent chose."
         moved = (executed.double() - intended.double()).abs()
         assert (moved <= self.radius).all(), f"the action may move {self.radius}, got {moved.max()}."
-        assert (moved > 0).any(), "the attack must act, from the first action on."
+        assert (moved > 0).any(-1).all(), "the attack must act, from the first action on."
         replayed = self._play(self.make_env(), list(executed.unbind(-2)), seed)
         for key in replayed.keys(True, True):
             if key != "action":

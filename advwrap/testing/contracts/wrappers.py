@@ -90,7 +90,8 @@ class WrapperContract:
     def test_check_env_passes(self) -> None:
         """Gymnasium's own checker."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns that the environment is wrapped
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", message=".*is different from the unwrapped version")
             check_env(self._noisy(), skip_render_check=True)
 
     def test_spec_rebuilds_the_environment(self) -> None:
@@ -164,8 +165,7 @@ class ObservationWrapperContract(WrapperContract):
             assert seen.dtype == truth.dtype, f"the dtype must stay {truth.dtype}, got {seen.dtype}."
             moved = np.abs(seen.astype(np.float64) - truth.astype(np.float64))
             assert (moved <= self.radius).all(), f"the agent must see at most {self.radius} off, got {moved}."
-        everything = np.concatenate([b.observation != b.info["clean_observation"] for b in wrapped])
-        assert everything.any(), "the attack must act, from the first observation on."
+            assert (moved > 0).any(), "the attack must act, from the first observation on."
 
     def test_seen_observations_are_in_the_space(self) -> None:
         """Also where the true one is at the border of it."""
@@ -212,14 +212,12 @@ class ActionWrapperContract(WrapperContract):
             executed = step.info["executed_action"]
             moved = np.abs(executed.astype(np.float64) - action.astype(np.float64))
             assert (moved <= self.radius).all(), f"the action may move {self.radius}, got {moved}."
+            assert (moved > 0).any(), "the attack must act, from the first action on."
             assert executed in self.make_env().action_space, "the executed action must be in the space."
         replayed = play(self.make_env(), [step.info["executed_action"] for step in taken], seed=seed)
         for a, b in zip(replayed, wrapped, strict=True):
             assert data_equivalence(a.observation, b.observation), "the environment must get the executed action."
             assert a.reward == b.reward, "the reward must be that of the executed action."
-        assert any((step.info["executed_action"] != step.info["action"]).any() for step in taken), (
-            "the attack must act, from the first action on."
-        )
 
     def test_broken_action_is_refused(self) -> None:
         """NaN from the agent raises before the environment is touched."""
