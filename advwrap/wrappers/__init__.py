@@ -1,5 +1,6 @@
 """Wrappers: attacks in Gymnasium, vector and PettingZoo environments; NumPy in, NumPy out."""
 
 from advwrap.wrappers.dispatch import AdversarialAction, AdversarialObs
+from advwrap.wrappers.workers import FrozenCopyWarning
 
-__all__ = ["AdversarialAction", "AdversarialObs"]
+__all__ = ["AdversarialAction", "AdversarialObs", "FrozenCopyWarning"]

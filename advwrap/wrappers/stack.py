@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import Any, Self
 
 
-def beneath(env: Any, kind: type) -> int:
-    """How many wrappers of this kind are in the stack: each draws other noise from one seed."""
+def beneath(env: Any, name: str) -> int:
+    """How many wrappers of this name are in the stack, of whatever kind of environment.
+
+    Each of them draws other noise from one seed. What runs in other processes is not seen.
+    """
     count = 0
-    while True:
-        count += isinstance(env, kind)
-        inner = env.__dict__.get("env")
-        if inner is None:
-            return count
-        env = inner
+    while env is not None:
+        count += any(kind.__name__ == name for kind in type(env).__mro__)
+        env = _inner(env)
+    return count
+
+
+def _inner(env: Any) -> Any:
+    """What the environment wraps: one, the first of several alike, or None."""
+    own = getattr(env, "__dict__", {})
+    several = own.get("envs")
+    inner = own.get("env", own.get("aec_env"))
+    return several[0] if inner is None and several else inner
 
 
 class LiveArguments(dict[str, Any]):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from pettingzoo.utils import parallel_to_aec
+from pettingzoo.utils import aec_to_parallel, parallel_to_aec
 
 from advwrap import (
     AdversarialAction,
@@ -140,6 +140,18 @@ def test_neighbours_do_not_matter():
         return AdversarialObs(env, attack=ATTACKS["noise"])
 
     np.testing.assert_array_equal(together(wrap, "agent_1", 2)[0], together(wrap, "agent_1", 5)[0])
+
+
+def test_attacks_on_two_levels_draw_different_noise():
+    """A vector wrapper around single wrappers, a parallel one around an AEC one."""
+    attack = RandomVertex(LinfBall(0.5))
+    rows = SyncVectorEnv([lambda: AdversarialObs(Still(), attack=attack)] * 2)
+    seen, infos = AdversarialObs(rows, attack=attack).reset(seed=0)
+    in_turns = AdversarialObs(parallel_to_aec(StillTogether()), attack=attack)
+    together, _ = AdversarialObs(aec_to_parallel(in_turns), attack=attack).reset(seed=0)
+    for noise in (seen, [*together.values()]):
+        assert set(np.abs(noise).ravel()) == {0.0, 1.0}
+    assert not infos["clean_observation"].any()
 
 
 def test_the_numbers_do_not_change_between_versions():

@@ -61,7 +61,7 @@ class AdversarialAction(Attacked):
         device: torch.device | str = "cpu",
     ) -> None:
         Attacked.__init__(self, env, attack=attack, key=key, bounds=bounds, device=device)
-        self._clock = EpisodeClock(1, salt=ACTIONS + beneath(env, AdversarialAction))
+        self._clock = EpisodeClock(1, salt=ACTIONS + beneath(env, "AdversarialAction"))
         self._injection = action_injection(attack, env.action_space, clock=self._clock, bounds=bounds, device=device)
         space = env.observation_space
         self._beside = Beside(space, state=state_of(space, key))

@@ -69,7 +69,7 @@ class AdversarialObs(Attacked):
         if grown is not space:
             self.observation_space = grown
         self._beside = Beside(space, omit=self._path)
-        self._clock = EpisodeClock(1, salt=beneath(env, AdversarialObs))
+        self._clock = EpisodeClock(1, salt=beneath(env, "AdversarialObs"))
         self._injection = Injection(attack, space=box, clock=self._clock, bounds=bounds, device=device)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

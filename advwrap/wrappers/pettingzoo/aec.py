@@ -83,7 +83,7 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
     ) -> None:
         BaseWrapper.__init__(self, env)
         self._turns: dict[Agent, Turn] = {}
-        self._attach(attack, Options(agents, key, bounds, device), kind=AdversarialObs)
+        self._attach(attack, Options(agents, key, bounds, device), name="AdversarialObs")
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Reset."""
@@ -191,7 +191,7 @@ class AdversarialAction(Acting, BaseWrapper):  # type: ignore[misc]
     ) -> None:
         BaseWrapper.__init__(self, env)
         options = Options(agents, key, bounds, device)
-        self._attach(attack, options, kind=AdversarialAction, salt=ACTIONS)
+        self._attach(attack, options, name="AdversarialAction", salt=ACTIONS)
         self._told: dict[Agent, dict[str, Any]] = {}
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:

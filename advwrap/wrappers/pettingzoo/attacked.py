@@ -45,19 +45,19 @@ class Attacked:
     _clock: EpisodeClock
     _teams: list[Team]
 
-    def _attach(self, attack: Attacks, options: Options, *, kind: type, salt: int = 0) -> None:
+    def _attach(self, attack: Attacks, options: Options, *, name: str, salt: int = 0) -> None:
         """Part of the constructor.
 
         Args:
             attack: One attack for all attacked agents, or a mapping from agent to attack.
             options: The other arguments.
-            kind: The class of the wrapper: several of a kind in a stack draw different numbers.
-            salt: The first salt of this kind.
+            name: The name of the wrapper: several of a name in a stack draw different numbers.
+            salt: The first salt of this name.
         """
         possible = agents_of(self.env)
         self._index = {agent: i for i, agent in enumerate(possible)}
         self._options = options
-        self._clock = EpisodeClock(1, salt=salt + beneath(self.env, kind), agents=len(possible))
+        self._clock = EpisodeClock(1, salt=salt + beneath(self.env, name), agents=len(possible))
         self.attack = attack
         self._process = Process(*self._attacks())
 

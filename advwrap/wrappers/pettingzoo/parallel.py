@@ -64,7 +64,7 @@ class AdversarialObs(Observing, BaseParallelWrapper):  # type: ignore[misc]
         device: torch.device | str = "cpu",
     ) -> None:
         BaseParallelWrapper.__init__(self, env)
-        self._attach(attack, Options(agents, key, bounds, device), kind=AdversarialObs)
+        self._attach(attack, Options(agents, key, bounds, device), name="AdversarialObs")
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
         """Reset; the first observations are attacked as step 0 of the episode."""
@@ -138,7 +138,7 @@ class AdversarialAction(Acting, BaseParallelWrapper):  # type: ignore[misc]
     ) -> None:
         BaseParallelWrapper.__init__(self, env)
         options = Options(agents, key, bounds, device)
-        self._attach(attack, options, kind=AdversarialAction, salt=ACTIONS)
+        self._attach(attack, options, name="AdversarialAction", salt=ACTIONS)
         self._truth: ByAgent = {}
         self._infos: ByAgent = {}
 

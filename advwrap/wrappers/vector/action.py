@@ -63,7 +63,7 @@ class AdversarialAction(Attacked):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(env)
-        self._clock = EpisodeClock(env.num_envs, salt=ACTIONS + beneath(env, AdversarialAction))
+        self._clock = EpisodeClock(env.num_envs, salt=ACTIONS + beneath(env, "AdversarialAction"))
         self._injection = action_injection(
             attack, env.single_action_space, clock=self._clock, bounds=bounds, device=device
         )

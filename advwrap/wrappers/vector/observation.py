@@ -74,7 +74,7 @@ class AdversarialObs(Attacked):
         self.single_observation_space = widened(space, self._path, bounds)
         self.observation_space = widened(env.observation_space, self._path, bounds)
         self._beside = Beside(space, omit=self._path)
-        self._clock = EpisodeClock(env.num_envs, salt=beneath(env, AdversarialObs))
+        self._clock = EpisodeClock(env.num_envs, salt=beneath(env, "AdversarialObs"))
         self._injection = Injection(attack, space=box, clock=self._clock, bounds=bounds, device=device)
         self._seen: Array = np.zeros((env.num_envs, *box.shape), dtype=box.dtype)
 
