@@ -7,6 +7,8 @@ it is injected)::
     env = AdversarialObs(gym.make("Hopper-v5"), attack=attack)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from advwrap.attacks import (
     FGSM,
     PGD,
@@ -60,6 +62,9 @@ from advwrap.sets import (
 )
 from advwrap.wrappers import AdversarialAction, AdversarialObs
 
+if TYPE_CHECKING:
+    from advwrap.modules import Perturb
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -99,6 +104,7 @@ __all__ = [
     "Noise",
     "Objective",
     "OnlyAgents",
+    "Perturb",
     "PerturbationSet",
     "PolicyKL",
     "RandomSearch",
@@ -111,3 +117,12 @@ __all__ = [
     "WithProbability",
     "Worst",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Perturb`, looked up when asked for: whoever uses Gymnasium alone never imports TorchRL."""
+    if name == "Perturb":
+        from advwrap.modules import Perturb
+
+        return Perturb
+    raise AttributeError(f"module 'advwrap' has no attribute {name!r}")

@@ -204,6 +204,7 @@ class _Parts:
         qvalue = ValueOperator(critic, in_keys=["clean_observation", "action"])
         self.loss = SACLoss(self.actor, qvalue, num_qvalue_nets=2, loss_function="l2", target_entropy=-float(size))
         self.loss.make_value_estimator(gamma=config.gamma)
+        self.updater = SoftUpdate(self.loss, tau=config.tau)
         if start is not None:
             self.take_over(start)
         self.radius = Linear(0.0, 0.0, 1) if config.attack is None else config.attack.radius(config.steps)
@@ -265,7 +266,7 @@ class _Parts:
                 replay_buffer=TensorDictReplayBuffer(
                     storage=LazyTensorStorage(config.steps), batch_size=config.batch_size
                 ),
-                target_net_updater=SoftUpdate(self.loss, tau=config.tau),
+                target_net_updater=self.updater,
                 progress_bar=False,
                 enable_logging=False,
                 auto_log_optim_steps=False,

@@ -142,6 +142,10 @@ class Gated:
     attack: Attack
     budget: Budget
 
+    def __post_init__(self) -> None:
+        if isinstance(self.budget, type) or not callable(self.budget):
+            raise TypeError(f"`budget` must be a budget, got {self.budget!r}. Fix: WithProbability(0.1), AtMost(10).")
+
     def __call__(
         self,
         clean: Tensor,

@@ -10,12 +10,24 @@ from torch import Tensor
 
 from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evaluate, gradient
 from advwrap.attacks.inference import differentiable
-from advwrap.attacks.region import AnySet, Region, check_batch, region
+from advwrap.attacks.region import AnySet, FiniteRegion, Region, check_batch, region
 from advwrap.errors import check
 from advwrap.objectives import Objective, Score
+from advwrap.objectives.checking import check_objective
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
 from advwrap.victims import Context
+
+
+def _ball(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
+    """The region, which must be one to move in: of a finite set, every point can simply be tried."""
+    area = region(clean, within, bounds)
+    if isinstance(area, FiniteRegion):
+        raise TypeError(
+            f"`within` must be a ball for an attack that follows gradients, got {type(within).__name__}. "
+            "Fix: Search(objective, within=...) tries every action."
+        )
+    return area
 
 
 def _check_steps(steps: int) -> None:
@@ -66,6 +78,9 @@ class FGSM:
     objective: Objective
     within: AnySet = field(kw_only=True)
 
+    def __post_init__(self) -> None:
+        check_objective(self.objective)
+
     @differentiable
     def __call__(
         self,
@@ -76,7 +91,7 @@ class FGSM:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch; nothing here is random."""
-        area = region(clean, self.within, bounds)
+        area = _ball(clean, self.within, bounds)
         grad = gradient(self.objective(area.clean, context), area.clean)
         return area.seal(area.clean + area.steepest(grad))
 
@@ -126,6 +141,7 @@ class PGD:
     random_start: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_objective(self.objective)
         _check_steps(self.steps)
         _check_step_size(self.step_size)
         check(self.restarts >= 1, f"`restarts` must be >= 1, got {self.restarts}.")
@@ -141,7 +157,7 @@ class PGD:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
-        area = region(clean, self.within, bounds)
+        area = _ball(clean, self.within, bounds)
         streams = as_streams(generator, area.clean)
         score = self.objective(area.clean, context)
         step_size = 2.5 / self.steps if self.step_size is None else self.step_size
@@ -200,8 +216,9 @@ class Langevin:
         >>> import torch
         >>> from advwrap import ActionShift, Langevin, LinfBall
         >>> attack = Langevin(ActionShift(lambda obs: obs), within=LinfBall(0.1))
-        >>> attack(torch.zeros(1, 2), generator=torch.Generator().manual_seed(0)).abs()
-        tensor([[0.1000, 0.1000]])
+        >>> moved = attack(torch.zeros(1, 2), generator=torch.Generator().manual_seed(0)).abs()
+        >>> bool((moved > 0).all() and (moved <= 0.1).all())
+        True
     """
 
     objective: Objective
@@ -211,6 +228,7 @@ class Langevin:
     beta: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_objective(self.objective)
         _check_steps(self.steps)
         _check_step_size(self.step_size)
         check(self.beta > 0, f"`beta` must be > 0, got {self.beta}.", fix="float('inf') for no noise.")
@@ -243,7 +261,7 @@ class Langevin:
         bounds: Bounds = UNBOUNDED,
     ) -> Tensor:
         """The attack with its N(0, 1) draws given: `steps` + 1 tensors [B, ...], the start first."""
-        area = region(clean, self.within, bounds)
+        area = _ball(clean, self.within, bounds)
         size = 1 / self.steps if self.step_size is None else self.step_size
         absolute = size * torch.as_tensor(self.within.radius)  # type: ignore[attr-defined]
         scale = torch.sqrt(2 * absolute / self.beta).to(area.clean)

@@ -13,6 +13,7 @@ from advwrap.attacks.ascent import better, evaluate
 from advwrap.attacks.region import AnySet, FiniteRegion, Region, region
 from advwrap.errors import check
 from advwrap.objectives import Objective, Score
+from advwrap.objectives.checking import check_objective
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.sets.rows import flat, per_row
@@ -194,6 +195,9 @@ class Search:
     objective: Objective
     within: AnySet = field(kw_only=True)
     strategy: Strategy = field(default=Square(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_objective(self.objective)
 
     def __call__(
         self,

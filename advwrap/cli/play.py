@@ -10,7 +10,7 @@ SELECTION_SEED = 500_000
 """Reset seeds for choosing weights, far from those of any evaluation."""
 
 
-def mean_return(agent: TrainedAgent, attack: Attack | None = None, *, episodes: int = 5) -> float:
+def mean_return(agent: TrainedAgent, attack: Attack | None = None, *, episodes: int = 10) -> float:
     """The mean return over a few episodes, without a progress bar."""
     cell = evaluate(
         agent.act, agent.make_env, attack, episodes=episodes, seed=SELECTION_SEED, advance=lambda ended: None

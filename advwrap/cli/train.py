@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from advwrap.cli.play import mean_return
 from advwrap.objectives import LowValue
 from advwrap.progress import progress
 from advwrap.sets import LinfBall
-from advwrap.training import TrainedAgent, save_agent
+from advwrap.training import TrainedAgent, load_agent, save_agent
 from advwrap.training.agent_file import Score
 
 
@@ -22,6 +21,7 @@ def train(
     env: str = "InvertedDoublePendulum-v5",
     out: Path = Path("runs/agent"),
     epsilon: float = 0.0,
+    start: Path | None = None,
     steps: int = 20_000,
     seed: int = 0,
 ) -> None:
@@ -31,18 +31,19 @@ def train(
         env: Id of a Gymnasium task with vector observations and box actions.
         out: Folder for the files.
         epsilon: Radius of the attack on the normalised observations while training; 0 trains plain SAC.
+        start: Folder of an agent to go on from; without it the networks begin at random.
         steps: Environment steps.
         seed: Of everything random.
     """
     config = SAC(env, attack=TrainingAttack(epsilon) if epsilon else None, steps=steps, seed=seed)
-    with progress(f"training on {env}", total=steps) as advance:
-        agent = run(config, out, advance)
+    agent = run(config, out, start=None if start is None else load_agent(start))
     Console().print(f"kept the weights of step {agent.card['kept']} of {steps}: {out}")
 
 
-def run(config: SAC, out: Path, advance: Callable[[int], object]) -> TrainedAgent:
-    """Train with the score that suits the configuration, and save."""
-    agent = config.train(score=scoring(config), advance=advance)
+def run(config: SAC, out: Path, *, start: TrainedAgent | None = None) -> TrainedAgent:
+    """Train with a progress bar and the score that suits the configuration, and save."""
+    with progress(f"training on {config.env}", total=config.steps) as advance:
+        agent = config.train(start, score=scoring(config), advance=advance)
     save_agent(out, agent)
     return agent
 
@@ -50,7 +51,7 @@ def run(config: SAC, out: Path, advance: Callable[[int], object]) -> TrainedAgen
 def scoring(config: SAC) -> Score:
     """What the kept weights are chosen by: the natural return, and for robust agents the lower one under PGD on Q too.
 
-    Measured on 5 episodes from seeds that no evaluation uses, with two thirds of the radius of the training.
+    Measured on 10 episodes from seeds that no evaluation uses, with two thirds of the radius of the training.
     """
     if config.attack is None:
         return mean_return

@@ -84,8 +84,9 @@ def critic_network(features: int, actions: int, hidden: tuple[int, ...]) -> nn.S
     return mlp(features + actions, 1, hidden)
 
 
-def save_agent(folder: Path, agent: TrainedAgent) -> None:
+def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
     """Write `agent.safetensors` and `agent.json`; each appears whole or not at all."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"actor.{name}": value for name, value in agent.actor.state_dict().items()}
     for i, critic in enumerate(agent.critics):
@@ -100,12 +101,13 @@ def save_agent(folder: Path, agent: TrainedAgent) -> None:
     partial.replace(folder / CARD)
 
 
-def load_agent(folder: Path) -> TrainedAgent:
+def load_agent(folder: str | Path) -> TrainedAgent:
     """Read what `save_agent` wrote.
 
     Raises:
         AgentFileError: If a file is missing or damaged.
     """
+    folder = Path(folder)
     try:
         card = json.loads((folder / CARD).read_text())
         tensors = load_file(folder / WEIGHTS)

@@ -68,7 +68,7 @@ class Injection:
 
     @attack.setter
     def attack(self, attack: Attack) -> None:
-        if not callable(attack):
+        if isinstance(attack, type) or not callable(attack):
             raise TypeError(
                 f"`attack` must be an attack, got {attack!r}. Fix: attack=Noise(LinfBall(0.1)), or Identity() for none."
             )

@@ -7,6 +7,7 @@ import torch
 
 from advwrap.algorithms import SAC, TrainingAttack
 from advwrap.algorithms.sac import _Parts
+from advwrap.cli.demo import PLAIN, UNDER_ATTACK
 from advwrap.cli.play import mean_return
 from advwrap.cli.suite import SUITE
 from advwrap.cli.train import scoring
@@ -73,13 +74,30 @@ def test_bad_attacks(options: dict[str, float]) -> None:
 
 @pytest.mark.slow
 def test_it_learns_and_training_under_attack_protects() -> None:
-    plain, robust = SAC(TASK, steps=15_000), SAC(TASK, TrainingAttack(0.03), steps=20_000)
-    returns = []
-    for config in (plain, robust):
-        agent = config.train(score=scoring(config))
+    returns, agent = [], None
+    for config in (PLAIN, UNDER_ATTACK):
+        agent = config.train(agent, score=scoring(config))
         worst = min(mean_return(agent, attack(agent, 0.02), episodes=20) for attack in SUITE.values())
         returns.append((mean_return(agent, episodes=20), worst))
     (natural, fallen), (_, kept) = returns
     assert natural > 9000
     assert fallen < natural / 2
     assert kept > 2 * fallen
+
+
+def test_going_on_from_an_agent_begins_with_its_networks() -> None:
+    first = SAC(TASK, **TINY).train()
+    parts = _Parts(SAC(TASK, TrainingAttack(0.1), seed=1, **TINY), first)
+    second = parts.agent()
+    for ours, theirs in zip((second.actor, *second.critics), (first.actor, *first.critics), strict=True):
+        for name, weight in ours.state_dict().items():
+            assert torch.equal(weight, theirs.state_dict()[name]), name
+    assert parts.loss.log_alpha.exp().item() == pytest.approx(first.card["temperature"])
+    targets, live = parts.loss.target_qvalue_network_params, parts.loss.qvalue_network_params
+    assert bool((targets.data == live.data).all())
+
+
+def test_going_on_from_an_agent_of_other_sizes() -> None:
+    first = SAC(TASK, **TINY).train()
+    with pytest.raises(ValueError, match="`start` must have hidden layers"):
+        SAC(TASK, steps=120).train(first)
