@@ -6,7 +6,6 @@ Nothing here calls the code under test: the formulas are written out once more, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -73,7 +72,7 @@ def brute_force(
         score: The bound objective, ``perturbed [N, features] -> [N]``.
         clean: One row, shape [features].
         within: A ball with a `radius`, star-shaped around 0.
-        points: Grid points per feature; an odd number has the corners, the axes and the centre.
+        points: Grid points per feature, an odd number: corners, axes and centre are among them.
 
     Returns:
         The best score, shape [], and where it is, shape [features].
@@ -90,9 +89,10 @@ def brute_force(
         raise ValueError(
             f"`clean` must be one row of at most 3 features, got shape {tuple(clean.shape)}. Fix: loop over the rows."
         )
-    axis = torch.linspace(-1.0, 1.0, points, dtype=torch.float64)
+    half = points // 2
+    axis = torch.arange(-half, half + 1).double() / half  # with exact zeros, which an L0 ball counts
     radius = torch.as_tensor(within.radius).double()  # type: ignore[attr-defined]
-    delta = torch.tensor(list(product(axis.tolist(), repeat=clean.numel()))).double() * radius
+    delta = torch.cartesian_prod(*[axis] * clean.numel()).reshape(-1, clean.numel()) * radius
     delta = shorten(delta, within)
     candidates = (clean.double() + delta).to(clean.dtype)
     values = score(candidates)
