@@ -143,8 +143,9 @@ class Gated:
     budget: Budget
 
     def __post_init__(self) -> None:
-        if isinstance(self.budget, type) or not callable(self.budget):
-            raise TypeError(f"`budget` must be a budget, got {self.budget!r}. Fix: WithProbability(0.1), AtMost(10).")
+        budget: object = self.budget
+        if isinstance(budget, type) or not callable(budget):
+            raise TypeError(f"`budget` must be a budget, got {budget!r}. Fix: WithProbability(0.1), AtMost(10).")
 
     def __call__(
         self,
