@@ -154,9 +154,7 @@ def main(out: Path | None = None) -> None:
     rows = [row for batch, rounds in ROUNDS.items() for row in measure(contestants, net, batch, rounds)]
     table = Table("batch", "attack", "CPU ms", "ratio", "objective", title="PGD-10, L-infinity, 2x256 tanh MLP")
     for row in rows:
-        table.add_row(
-            str(row.batch), row.name, f"{row.milliseconds:.2f}", f"{row.ratio:.2f}", f"{row.objective:.4f}"
-        )
+        table.add_row(str(row.batch), row.name, f"{row.milliseconds:.2f}", f"{row.ratio:.2f}", f"{row.objective:.4f}")
     Console().print(table)
     if out is not None:
         report = {
