@@ -33,7 +33,8 @@ class Rows(Mapping[Any, Any]):
     The batch axes are flattened into one. Where `key` lies in a group of agents (a tensordict
     inside, with axes of its own) the agent axes are flattened too, agents varying fastest, and the
     entries outside the group are repeated for each agent. Several tensordicts follow each other.
-    Entries are looked up when they are read, so what nobody reads costs nothing.
+    Entries are looked up when they are read, so what nobody reads costs nothing. The attacked entry
+    itself is not among them: it is what changes.
 
     Args:
         parts: Tensordicts of equal batch size and structure: one, or root and ``"next"``.
@@ -46,8 +47,8 @@ class Rows(Mapping[Any, Any]):
         >>> agents = TensorDict({"observation": torch.ones(2, 3, 4)}, [2, 3])
         >>> data = TensorDict({"agents": agents, "time": torch.tensor([0, 1])}, [2])
         >>> rows = Rows([data], ("agents", "observation"))
-        >>> rows["agents", "observation"].shape, rows["time"]
-        (torch.Size([6, 4]), tensor([0, 0, 0, 1, 1, 1]))
+        >>> rows["time"], ("agents", "observation") in rows
+        (tensor([0, 0, 0, 1, 1, 1]), False)
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Rows(Mapping[Any, Any]):
         self.parts = parts
         self.who = who
         self.extra = {} if extra is None else extra
+        self.key = key
         self.group = group_of(key)
         self.batch = parts[0].batch_size
         self.shape = parts[0].get(self.group).batch_size if self.group else self.batch
@@ -69,6 +71,8 @@ class Rows(Mapping[Any, Any]):
         """The rows of an entry, or `default` where one of the tensordicts lacks it."""
         if key in self.extra:
             return self.extra[key]
+        if key == self.key:
+            return default
         found = [part.get(key, None) for part in self.parts]
         if not all(isinstance(value, Tensor) for value in found):
             return default

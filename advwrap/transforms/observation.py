@@ -131,8 +131,9 @@ class AdversarialObs(Injecting):
         """The step already brought the first observation of the next episode: attack it as such."""
         clock, mask = self.begin_episodes(tensordict, tensordict_reset.batch_size.numel())
         rows = Rows([tensordict_reset], self.key)
-        truth = rows.get(self.clean_key if self._innermost else self.key)
-        seen = self.inject(clock, tensordict_reset, truth, mask=mask, others=rows.get(self.key))
+        seen = rows.flat(self.key, [tensordict_reset.get(self.key)])
+        clean = rows.get(self.clean_key) if self._innermost else seen
+        seen = self.inject(clock, tensordict_reset, clean, mask=mask, others=seen)
         tensordict_reset.set(self.key, rows.unflat(seen)[0])
         return tensordict_reset
 
