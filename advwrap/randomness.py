@@ -35,7 +35,8 @@ _GAMMA = _signed(0x9E3779B97F4A7C15)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
 _STEP = _signed(_GAMMA << 40)  # a step has 2**40 positions,
-_DRAW = _signed(_GAMMA << 28)  # each of its draws 2**28 of them: one per element of a row
+_DRAW = _signed(_GAMMA << 28)  # each of its 2**12 draws 2**28 of them: one per element of a row
+_DRAWS = 1 << 12
 
 Int64 = Any
 """A NumPy int64 array on the CPU, a torch int64 tensor on another device."""
@@ -181,12 +182,17 @@ class Streams:
             )
         for size in shape[1:]:
             per_row *= size
+        if self._draws >= _DRAWS:
+            # The next draw would be the first one of the following step: go on with new keys.
+            self.keys, self._draws = fold(self.keys, -2), 0  # forks fold numbers >= 1
         start = self.keys + _signed(self._draws * _DRAW) if self._draws else self.keys
         self._draws += 1
         on_device = isinstance(start, Tensor)
         s11, m11, step = _UNIT_ON_DEVICE if on_device else _UNIT_ON_CPU
         bits = _mix(start[:, None] + _positions(per_row, self.device if on_device else None))
-        return (((bits >> s11) & m11) * step).reshape(shape)
+        whole = (bits >> s11) & m11
+        # torch would multiply an integer tensor by a number in float32
+        return ((whole.double() if on_device else whole) * step).reshape(shape)
 
     @staticmethod
     def _tensor(numbers: Any, like: Tensor) -> Tensor:
