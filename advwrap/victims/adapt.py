@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from torch import nn
 
 from advwrap.victims.critic import Critic, NetworkCritic
 from advwrap.victims.policy import Policy, any_output
@@ -57,8 +60,9 @@ def as_critic(critic: Any) -> Critic:
     """A critic as a pure tensor function.
 
     Args:
-        critic: A TorchRL loss (its live critics are read), a TensorDict critic, a Stable-Baselines3 model, an adapter
-            from `advwrap.victims`, a module or callable ``(observation[, action]) -> values``, or a list of them.
+        critic: A TorchRL loss (its live critics are read), a TensorDict critic, a Stable-Baselines3 model, a module or
+            callable ``(observation[, action]) -> values``, a list of them, or anything that is called as a `Critic` is:
+            ``(observation, action, context)``.
 
     Raises:
         TypeError: If it is none of these.
@@ -77,7 +81,7 @@ def as_critic(critic: Any) -> Critic:
         from advwrap.victims.sb3 import critic_of
 
         return critic_of(critic)
-    if type(critic).__module__.startswith("advwrap."):
+    if _is_adapted(critic):
         return critic  # type: ignore[no-any-return]
     if isinstance(critic, Sequence):
         return NetworkCritic(critic)
@@ -87,6 +91,16 @@ def as_critic(critic: Any) -> Critic:
         f"`critic` must be a TorchRL loss, a TensorDict critic, a module, a callable or a list of them, "
         f"got {type(critic).__name__}."
     )
+
+
+def _is_adapted(critic: Any) -> bool:
+    """Whether it is called as a `Critic` is, with a context: an adapter, ours or another."""
+    if isinstance(critic, nn.Module) or not callable(critic):
+        return False
+    try:
+        return "context" in inspect.signature(critic).parameters
+    except ValueError:  # a builtin without a signature
+        return False
 
 
 def _is_sb3(value: object) -> bool:
