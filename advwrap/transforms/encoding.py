@@ -40,11 +40,11 @@ def encoding_of(spec: TensorSpec) -> Encoding:
         >>> encoding.decode(torch.tensor([[0, 1, 0]])), encoding.encode(torch.tensor([2]))
         (tensor([1]), tensor([[False, False,  True]]))
     """
-    if isinstance(spec, OneHot):
-        return Encoding(_index, _OneHot(spec.shape[-1], spec.dtype), indices=True)
-    if isinstance(spec, MultiOneHot):
+    if isinstance(spec, MultiOneHot):  # which is a OneHot, too
         sizes = [box.n for box in spec.space.boxes]
         return Encoding(_Indices(sizes), _OneHots(sizes, spec.dtype))
+    if isinstance(spec, OneHot):
+        return Encoding(_index, _OneHot(spec.shape[-1], spec.dtype), indices=True)
     plain = isinstance(spec, Categorical) and not isinstance(spec, MultiCategorical)
     return Encoding(_same, _same, indices=plain)
 

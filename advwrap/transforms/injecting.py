@@ -68,6 +68,9 @@ class Injecting(Clocked):
         facts = self._known()
         who = self._who(data, mask, len(facts.agents.numbers))
         streams = facts.agents.streams(clock.rows, who)
+        others = clean if others is None else others
+        if who is not None and not who.any():
+            return others
         chosen = None if who is None else torch.from_numpy(who).to(clean.device)
         rows = clean if chosen is None else clean[chosen]
         known: dict[Any, Any] = dict(clock.context(streams))
@@ -81,7 +84,7 @@ class Injecting(Clocked):
         count(clock, (seen != rows).reshape(rows.shape[0], -1).any(1), streams)
         if chosen is None:
             return seen
-        merged = (clean if others is None else others).clone()
+        merged = others.clone()
         merged[chosen] = seen
         return merged
 

@@ -11,6 +11,7 @@ from torchrl.data import Bounded, Composite, Unbounded
 
 from advwrap.attacks import Attack
 from advwrap.clock import EpisodeClock
+from advwrap.errors import check
 from advwrap.modules import Perturb
 from advwrap.modules.rows import Rows, beside
 from advwrap.sets import UNBOUNDED, Bounds
@@ -58,7 +59,8 @@ class AdversarialObs(Injecting):
 
     Raises:
         KeyError: If the environment has no such observation.
-        ValueError: If an observation holds NaN in the middle of an episode.
+        ValueError: If an observation holds NaN in the middle of an episode, or `key` is the state
+            of an environment that keeps none itself.
 
     Example:
         >>> import torch
@@ -96,6 +98,12 @@ class AdversarialObs(Injecting):
     def read_specs(self) -> Facts:
         """From the observation spec beneath."""
         env = self.parent
+        check(
+            self.key not in env.full_state_spec.keys(True, True),
+            f"{self.key!r} is the state that the environment reads back at the next step: attacking "
+            "it would change the environment.",
+            fix="attack a copy, RenameTransform([key], ['observation'], create_copy=True).",
+        )
         return facts_of(env, env.full_observation_spec, self.key, "observation")
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
