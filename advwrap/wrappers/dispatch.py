@@ -103,7 +103,8 @@ def _wrap(name: str, env: Any, attack: Any, options: dict[str, Any]) -> Any:
 
         from advwrap import transforms
 
-        return TransformedEnv(env, getattr(transforms, name)(attack, **options))
+        # One list of transforms, so that what was executed can be told at its end.
+        return TransformedEnv(env, getattr(transforms, name)(attack, **options), auto_unwrap=True)
     raise TypeError(
         "`env` must be a gymnasium.Env, a gymnasium.vector.VectorEnv, a PettingZoo AECEnv or "
         f"ParallelEnv, or a torchrl.envs.EnvBase, got {env!r}. Fix: {name}(gymnasium.make(id), "
