@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from advwrap.attacks.region import Region
+from advwrap.attacks.region import BallRegion
 from advwrap.errors import GradientError
 from advwrap.objectives import Score
 from advwrap.sets.rows import per_row
@@ -92,7 +92,7 @@ _NO_GRADIENT = (
 
 def ascend(
     score: Score,
-    area: Region,
+    area: BallRegion,
     start: Tensor,
     *,
     steps: int,
@@ -102,7 +102,7 @@ def ascend(
     """X <- P(x + a_i v(g_i + n_i)): the last of `steps` projected steps of steepest ascent.
 
     with the gradient g_i of the score at x, the noise n_i added to it, v(g) the set's best vertex for a linear
-    objective (eps sign(g) in the L-infinity ball, eps g / ||g|| in the L2 ball) and a_i the step size, a fraction of
+    objective (eps sign(g) in the L-infinity ball, eps g / ||g|| in the L2 ball; the set's `ascent` where it has one) and a_i the step size, a fraction of
     the radius.
 
     Shapes: start [B, ...], noise: `steps` tensors [B, ...].
@@ -112,13 +112,11 @@ def ascend(
         grad = gradient(score, x)
         direction = grad if noise is None else grad + noise[i]
         size = step_size(i) if callable(step_size) else step_size
-        x = area.project(x + size * area.steepest(direction))
+        x = area.project(x + size * area.ascent(direction))
     return x
 
 
-def ascend_best(
-    score: Score, area: Region, start: Tensor, *, steps: int, step_size: StepSize
-) -> tuple[Tensor, Tensor]:
+def ascend_best(score: Score, area: BallRegion, start: Tensor, *, steps: int, step_size: StepSize) -> tuple[Tensor, Tensor]:
     """The iterate of `ascend` with the highest score per row, and that score.
 
     Shapes: start [B, ...] -> [B, ...], [B].
@@ -129,7 +127,7 @@ def ascend_best(
         value, grad = value_and_gradient(score, x)
         best, highest = better(x, value, best, highest)
         size = step_size(i) if callable(step_size) else step_size
-        x = area.project(x + size * area.steepest(grad))
+        x = area.project(x + size * area.ascent(grad))
     return better(x, evaluate(score, x), best, highest)
 
 

@@ -54,7 +54,14 @@ class _Both(Budget):
 
 @dataclass(frozen=True)
 class Always(Budget):
-    """Every row, every step."""
+    """Every row, every step.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import Always, Streams
+        >>> Always()(torch.zeros(2, 3), None, Streams.seeded([0, 1]))
+        tensor([True, True])
+    """
 
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """All true."""
@@ -67,6 +74,16 @@ class WithProbability(Budget):
 
     Args:
         p: In [0, 1].
+
+    Raises:
+        ValueError: If `p` is not in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from advwrap import Streams, WithProbability
+        >>> chosen = WithProbability(0.5)(torch.zeros(1000, 3), None, Streams.seeded(range(1000)))
+        >>> 400 < int(chosen.sum()) < 600
+        True
     """
 
     p: float
@@ -86,6 +103,16 @@ class EveryNth(Budget):
     Args:
         n: The period.
         offset: The first step attacked.
+
+    Raises:
+        ValueError: If `n` < 1 or `offset` < 0; when called, if nobody counts the steps.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import EveryNth, Streams
+        >>> steps = {"episode_step": torch.arange(5)}
+        >>> EveryNth(2, offset=1)(torch.zeros(5, 3), steps, Streams.seeded(range(5)))
+        tensor([False,  True, False,  True, False])
     """
 
     n: int
@@ -107,6 +134,15 @@ class AtMost(Budget):
 
     Args:
         n: The number of steps; 0 is no attack.
+
+    Raises:
+        ValueError: If `n` < 0; when called, if nobody counts the attacked steps.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import AtMost, Streams
+        >>> AtMost(2)(torch.zeros(4, 3), {"attacked_steps": torch.arange(4)}, Streams.seeded(range(4)))
+        tensor([ True,  True, False, False])
     """
 
     n: int
@@ -125,6 +161,15 @@ class OnlyAgents(Budget):
 
     Args:
         agents: Their indices in the environment's order of agents.
+
+    Raises:
+        ValueError: If there is none, or one is no index.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import OnlyAgents, Streams
+        >>> OnlyAgents(0, 2)(torch.zeros(3, 2), {"agent_index": torch.arange(3)}, Streams.seeded(range(3)))
+        tensor([ True, False,  True])
     """
 
     agents: tuple[int, ...]
@@ -144,7 +189,7 @@ class OnlyAgents(Budget):
 class GapAbove(Budget):
     """Strategically timed: only where the victim cares much about what it does.
 
-    c(s) = max_a pi(a|s) - min_a pi(a|s) > threshold
+    c(s) = max_a pi(a|s) - min_a pi(a|s) > threshold, over the actions that no mask forbids
 
     Source: Lin et al., *Tactics of adversarial attack on deep reinforcement learning agents*, IJCAI 2017.
 
@@ -152,6 +197,18 @@ class GapAbove(Budget):
         victim: A discrete policy; or any callable ``(observation, context) -> [B]`` wrapped in `gap=`.
         threshold: How large the gap must be.
         gap: A gap of your own, such as the range of Q over a batch of actions.
+
+    Raises:
+        ValueError: If both or none of `victim` and `gap` are given.
+        TypeError: When called, if the victim is no discrete policy.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import GapAbove, Streams
+        >>> from advwrap.victims import Categorical
+        >>> cares = GapAbove(Categorical(lambda obs: obs), 0.5)
+        >>> cares(torch.tensor([[0.0, 3.0], [0.0, 0.1]]), None, Streams.seeded([0, 1]))
+        tensor([ True, False])
     """
 
     victim: AnyPolicy | None
@@ -180,7 +237,8 @@ class GapAbove(Budget):
                 "`victim` must be a discrete policy for a preference gap, got a continuous one. "
                 "Fix: GapAbove(None, threshold, gap=lambda observation, context: ...)."
             )
-        return law.probs.amax(-1) - law.probs.amin(-1)
+        probs = law.probs
+        return probs.amax(-1) - probs.masked_fill(~law.allowed, torch.inf).amin(-1)
 
 
 def count(context: Context | None, name: str, budget: Budget) -> Tensor:

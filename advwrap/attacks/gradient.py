@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evaluate, gradient
 from advwrap.attacks.inference import differentiable
-from advwrap.attacks.region import AnySet, FiniteRegion, Region, check_batch, region
+from advwrap.attacks.region import AnySet, BallRegion, check_batch, region
 from advwrap.errors import check
 from advwrap.objectives import Objective, Score
 from advwrap.objectives.checking import check_objective
@@ -19,10 +19,10 @@ from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
 from advwrap.victims import Context
 
 
-def _ball(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
+def _ball(clean: Tensor, within: AnySet, bounds: Bounds) -> BallRegion:
     """The region, which must be one to move in: of a finite set, every point can simply be tried."""
     area = region(clean, within, bounds)
-    if isinstance(area, FiniteRegion):
+    if not isinstance(area, BallRegion):
         raise TypeError(
             f"`within` must be a ball for an attack that follows gradients, got {type(within).__name__}. "
             "Fix: Search(objective, within=...) tries every action."
@@ -172,7 +172,7 @@ class PGD:
             x, highest = better(again, evaluate(score, again), x, highest)
         return area.seal(x)
 
-    def _best_of_all(self, score: Score, area: Region, streams: Streams, step_size: StepSize) -> Tensor:
+    def _best_of_all(self, score: Score, area: BallRegion, streams: Streams, step_size: StepSize) -> Tensor:
         best, highest = area.clean, evaluate(score, area.clean)
         for _ in range(self.restarts):
             start = self._start(area, streams)
@@ -180,7 +180,7 @@ class PGD:
             best, highest = better(x, value, best, highest)
         return best
 
-    def _start(self, area: Region, streams: Streams) -> Tensor:
+    def _start(self, area: BallRegion, streams: Streams) -> Tensor:
         if self.random_start == 0:
             return area.clean
         # The set is star-shaped around the clean input, so a shortened perturbation stays in it.
@@ -203,7 +203,7 @@ class Langevin:
         objective: What to maximise.
         within: Where the perturbation may live; a ball with one radius.
         steps: Number of gradients.
-        step_size: Fraction of the radius per step; 1 / steps by default.
+        step_size: Fraction of the radius per step, a number; 1 / steps by default.
         beta: Inverse temperature; larger is less noise.
 
     Shapes: [B, ...] -> [B, ...].
@@ -230,6 +230,11 @@ class Langevin:
     def __post_init__(self) -> None:
         check_objective(self.objective)
         _check_steps(self.steps)
+        check(
+            not callable(self.step_size),
+            f"`step_size` must be a number for Langevin, whose noise depends on it, got {self.step_size!r}.",
+            fix="PGD takes a schedule.",
+        )
         _check_step_size(self.step_size)
         check(self.beta > 0, f"`beta` must be > 0, got {self.beta}.", fix="float('inf') for no noise.")
 

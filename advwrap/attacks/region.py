@@ -84,16 +84,21 @@ class BallRegion:
     def __init__(self, clean: Tensor, within: PerturbationSet, bounds: Bounds) -> None:
         self.clean = clean
         self.within = within
+        self.nearest = getattr(within, "project_in_radii", within.project)
         self.box = None if bounds.unbounded else bounds.around(clean)
 
     def project(self, x: Tensor) -> Tensor:
-        """The nearest point of the ball, then of the bounds."""
-        x = self.clean + self.within.project(x - self.clean)
+        """The nearest point of the ball in units of its radius, then of the bounds."""
+        x = self.clean + self.nearest(x - self.clean)
         return x if self.box is None else x.clamp(*self.box)
 
     def steepest(self, grad: Tensor) -> Tensor:
         """The set's own best vertex."""
         return self.within.steepest(grad)
+
+    def ascent(self, grad: Tensor) -> Tensor:
+        """The direction of one projected step: towards the best vertex, unless the set knows a better one."""
+        return getattr(self.within, "ascent", self.within.steepest)(grad)
 
     def sample(self, streams: Streams) -> Tensor:
         """A random point of the set, clipped to the bounds."""

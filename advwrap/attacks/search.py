@@ -34,6 +34,17 @@ class RandomSearch:
 
     Args:
         tries: Number of evaluations.
+
+    Raises:
+        ValueError: If `tries` < 1.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import LinfBall, LowValue, RandomSearch, Search
+        >>> low = LowValue(value=lambda obs: obs.sum(-1))
+        >>> x = Search(low, within=LinfBall(0.5), strategy=RandomSearch(tries=64))(torch.zeros(1, 1))
+        >>> bool(-0.5 <= x.item() < 0)
+        True
     """
 
     tries: int = 64
@@ -52,15 +63,24 @@ class RandomSearch:
 
 @dataclass(frozen=True)
 class Corners:
-    """Every corner of the set for few features: exact where the objective is convex there.
+    """Every corner of the set for few features.
 
-    The corners are the set's best vertices for all directions in {-1, +1}^n and along the axes.
+    The corners are the set's best vertices for all directions in {-1, +1}^n and along the axes: all vertices of the
+    L-infinity and the L1 ball, where a convex objective is largest at one of them and the search is exact. The L2 ball
+    has no corners; only these directions are tried in it, and in the L0 ball not every choice of features.
 
     Args:
         max_features: Refuse more features than this: there are 2^n corners.
 
     Raises:
         ValueError: If the input has more features.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import Corners, LinfBall, LowValue, Search
+        >>> convex = LowValue(value=lambda obs: -(obs**2).sum(-1))
+        >>> Search(convex, within=LinfBall(0.5), strategy=Corners())(torch.tensor([[0.1, -0.2]]))
+        tensor([[ 0.6000, -0.7000]])
     """
 
     max_features: int = 10
@@ -95,6 +115,17 @@ class Square:
     Args:
         tries: Number of evaluations.
         share: First block size, as a fraction of the features.
+
+    Raises:
+        ValueError: If `tries` < 1 or `share` is not in (0, 1].
+
+    Example:
+        >>> import torch
+        >>> from advwrap import LinfBall, LowValue, Search, Square
+        >>> low = LowValue(value=lambda obs: obs.sum(-1))
+        >>> attack = Search(low, within=LinfBall(0.5), strategy=Square(tries=64))
+        >>> attack(torch.zeros(1, 2), generator=torch.Generator().manual_seed(0))
+        tensor([[-0.5000, -0.5000]])
     """
 
     tries: int = 64
@@ -140,6 +171,18 @@ class CrossEntropyMethod:
         rounds: How often the Gaussian is refitted.
         samples: Points per round.
         elite: How many of them the next Gaussian is fitted to.
+
+    Raises:
+        ValueError: If `rounds` < 1 or `elite` is not in 2..`samples`.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import CrossEntropyMethod, LinfBall, LowValue, Search
+        >>> bowl = LowValue(value=lambda obs: ((obs - 0.2) ** 2).sum(-1))
+        >>> attack = Search(bowl, within=LinfBall(0.5), strategy=CrossEntropyMethod(rounds=8))
+        >>> x = attack(torch.zeros(1, 1), generator=torch.Generator().manual_seed(0))
+        >>> bool((x - 0.2).abs() < 0.1)
+        True
     """
 
     rounds: int = 5

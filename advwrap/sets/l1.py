@@ -50,22 +50,21 @@ class L1Ball:
     def project(self, delta: Tensor) -> Tensor:
         """x_j = sign(d_j) max(|d_j| - t / eps_j, 0) with the smallest t >= 0 that is feasible."""
         # In float64, where 1 / eps^2 of a small radius does not overflow.
-        d, eps = flat(delta).double(), self._features(delta).double()
-        size = d.abs() * (eps > 0)
-        # Features leave the sum in the order of |d_j| eps_j; the threshold after the first k of them is
-        # (sum |d_j| / eps_j - 1) / (sum 1 / eps_j^2), and the right k is the last whose k-th feature survives it.
-        order = (size * eps).argsort(dim=1, descending=True)
-        radii = eps.expand_as(d).gather(1, order)
-        used = divide(size.gather(1, order), radii).cumsum(1)
-        weight = divide((radii > 0).to(d.dtype), radii**2).cumsum(1)
-        threshold = divide(used - 1, weight)
-        survives = (size.gather(1, order) * radii > threshold) & (radii > 0)
-        last = (survives.sum(1, keepdim=True) - 1).clamp_min(0)
-        t = threshold.gather(1, last).clamp_min(0) if d.shape[1] else torch.zeros_like(d[:, :0])
-        x = d.sign() * (size - divide(t.expand_as(d), eps.expand_as(d))).clamp_min(0)
-        x = torch.where(eps > 0, x, torch.zeros_like(x))
-        inside = divide(d.abs(), eps).sum(1) <= 1
+        eps = self._features(delta).double()
+        x = _nearest(flat(delta).double(), eps)
+        inside = divide(flat(delta).abs(), eps).sum(1) <= 1
         return torch.where(per_row(inside, delta), delta, x.reshape(delta.shape).to(delta.dtype))
+
+    def project_in_radii(self, delta: Tensor) -> Tensor:
+        """The nearest point in units of the radius: of delta_j / eps_j in the ball of radius 1."""
+        if not isinstance(self.radius, Tensor):
+            return self.project(delta)
+        eps = self._features(delta).double()
+        free = flat(delta).double() * (eps > 0)
+        units = divide(free, eps)
+        inside = units.abs().sum(1, keepdim=True) <= 1
+        x = torch.where(inside, free, _nearest(units, torch.ones_like(eps)) * eps)
+        return x.reshape(delta.shape).to(delta.dtype)
 
     def steepest(self, grad: Tensor) -> Tensor:
         """eps_j sign(g_j) at the j with the largest |g_j| eps_j, 0 elsewhere: a vertex of the ball."""
@@ -95,3 +94,20 @@ class L1Ball:
     def _features(self, like: Tensor) -> Tensor:
         eps = torch.as_tensor(resolve(self.eps, like), device=like.device, dtype=like.dtype)
         return eps.expand(like.shape[1:]).reshape(1, -1)
+
+
+def _nearest(d: Tensor, eps: Tensor) -> Tensor:
+    """The nearest point to d on the border of the ball, for d outside; shapes [B, features] and [1, features]."""
+    size = d.abs() * (eps > 0)
+    # Features leave the sum in the order of |d_j| eps_j; the threshold after the first k of them is
+    # (sum |d_j| / eps_j - 1) / (sum 1 / eps_j^2), and the right k is the last whose k-th feature survives it.
+    order = (size * eps).argsort(dim=1, descending=True)
+    radii = eps.expand_as(d).gather(1, order)
+    used = divide(size.gather(1, order), radii).cumsum(1)
+    weight = divide((radii > 0).to(d.dtype), radii**2).cumsum(1)
+    threshold = divide(used - 1, weight)
+    survives = (size.gather(1, order) * radii > threshold) & (radii > 0)
+    last = (survives.sum(1, keepdim=True) - 1).clamp_min(0)
+    t = threshold.gather(1, last).clamp_min(0) if d.shape[1] else torch.zeros_like(d[:, :0])
+    x = d.sign() * (size - divide(t.expand_as(d), eps.expand_as(d))).clamp_min(0)
+    return torch.where(eps > 0, x, torch.zeros_like(x))

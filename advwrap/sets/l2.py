@@ -51,11 +51,34 @@ class L2Ball:
             return torch.where(norm > eps, (delta * (eps / norm)).to(delta.dtype), delta)
         return _onto_ellipsoid(delta, eps.expand(delta.shape[1:]))
 
+    def project_in_radii(self, delta: Tensor) -> Tensor:
+        """The nearest point in units of the radius, where the ellipsoid is a ball: delta / max(||delta / eps||, 1)."""
+        eps = resolve(self.eps, delta)
+        if not isinstance(eps, Tensor):
+            return self.project(delta)
+        free = torch.where(eps > 0, delta, torch.zeros_like(delta))
+        norm = per_row(_norm(divide(free, eps)), delta)
+        return torch.where(norm > 1, (free / norm).to(delta.dtype), free)
+
     def steepest(self, grad: Tensor) -> Tensor:
         """eps_j^2 g_j / ||eps g||_2, on the boundary; eps g / ||g||_2 for one radius."""
         eps = resolve(self.eps, grad)
         scaled = grad * eps if isinstance(eps, Tensor) else grad
         return divide(scaled, per_row(_norm(scaled), grad)).to(grad.dtype) * eps
+
+    def ascent(self, grad: Tensor) -> Tensor:
+        """G / ||g||_2, as long as `steepest`: the direction whose projected steps end at the best vertex.
+
+        In the ball it is `steepest` itself. In an ellipsoid the best vertex is not where its normal points, so steps
+        towards it and Euclidean projections would settle elsewhere.
+        """
+        vertex = self.steepest(grad)
+        eps = resolve(self.eps, grad)
+        if not isinstance(eps, Tensor):
+            return vertex
+        free = grad * (eps > 0)
+        unit = divide(free, per_row(_norm(free), grad)).to(grad.dtype)
+        return unit * per_row(_norm(vertex), grad).to(grad.dtype)
 
     def sample(self, like: Tensor, streams: Streams) -> Tensor:
         """Uniform in the ball: a Gaussian direction, and a length U^(1/d)."""

@@ -55,9 +55,19 @@ class Masked:
         """Drop the protected features, then project the rest."""
         return self.within.project(self._drop(delta))
 
+    def project_in_radii(self, delta: Tensor) -> Tensor:
+        """The same in units of the radius, where the set has such a projection."""
+        nearest = getattr(self.within, "project_in_radii", self.within.project)
+        return nearest(self._drop(delta))
+
     def steepest(self, grad: Tensor) -> Tensor:
         """The best vertex among those that leave the protected features alone."""
         return self.within.steepest(self._drop(grad))
+
+    def ascent(self, grad: Tensor) -> Tensor:
+        """The direction of a projected step among the free features."""
+        free = self._drop(grad)
+        return getattr(self.within, "ascent", self.within.steepest)(free)
 
     def sample(self, like: Tensor, streams: Streams) -> Tensor:
         """A sample of the full set, seen on the free features."""

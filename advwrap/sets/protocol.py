@@ -14,6 +14,10 @@ class PerturbationSet(Protocol):
     """Where a perturbation may live: a closed set D around 0 that contains 0.
 
     The first axis of every tensor counts independent rows; the others are features.
+
+    A set whose radius differs between features may also have ``project_in_radii(delta)``, the nearest point when every
+    feature is measured in its own radius. Gradient attacks walk with it: a step along `steepest` and the Euclidean
+    projection of an ellipsoid do not agree on where a linear objective is largest.
     """
 
     def project(self, delta: Tensor) -> Tensor:

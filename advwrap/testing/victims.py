@@ -167,7 +167,7 @@ class QuadraticQ(nn.Module):
     def lowest_done(self, state: Tensor, action: Tensor, within: LinfBall) -> Tensor:
         """Action attack in the box: - 1/2 sum_j h_j (|a_j - g_j s_j| + eps_j)^2; shape [B]."""
         with torch.no_grad():
-            gap = (action - self.peak * state).double().abs() + torch.as_tensor(within.radius)
+            gap = (action - self.peak * state).double().abs() + torch.as_tensor(within.radius, dtype=torch.float64)
             return -0.5 * (self.curvature.double() * gap.square()).sum(-1)
 
 

@@ -46,7 +46,7 @@ def support(within: PerturbationSet, weight: Tensor) -> Tensor:
             f"`within` must be a ball with a known support function, got {within!r}. "
             "Fix: use brute_force(score, clean, within)."
         )
-    reach = (weight.double().abs() * torch.as_tensor(radius).double()).flatten()
+    reach = (weight.double().abs() * torch.as_tensor(radius, dtype=torch.float64)).flatten()
     if isinstance(within, LinfBall):
         return reach.sum()
     if isinstance(within, L2Ball):
@@ -91,7 +91,7 @@ def brute_force(
         )
     half = points // 2
     axis = torch.arange(-half, half + 1).double() / half  # with exact zeros, which an L0 ball counts
-    radius = torch.as_tensor(within.radius).double()  # type: ignore[attr-defined]
+    radius = torch.as_tensor(within.radius, dtype=torch.float64)  # type: ignore[attr-defined]
     delta = torch.cartesian_prod(*[axis] * clean.numel()).reshape(-1, clean.numel()) * radius
     delta = shorten(delta, within)
     candidates = (clean.double() + delta).to(clean.dtype)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from advwrap import PGD, ActionSet, L0Ball, LowValue, Masked, Noise, RandomVertex, Search
+from advwrap import FGSM, PGD, ActionSet, L0Ball, Langevin, LowValue, Masked, Noise, RandomVertex, Search
 from advwrap.randomness import Streams
 
 VALUES = torch.tensor([[0.0, 3.0, 1.0], [5.0, 3.0, 4.0]])

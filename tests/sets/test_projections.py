@@ -114,3 +114,22 @@ def test_flat_ellipsoid(ratio):
     cosine = (normal * residual).sum() / (normal.norm() * residual.norm())
     assert (x / eps).norm().item() == pytest.approx(1.0)
     assert cosine.item() == pytest.approx(1.0)
+
+
+@given(deltas, radii)
+def test_in_units_of_the_radius(delta, eps):
+    """Dividing the features by their radii makes every ball round."""
+    for ball in (L2Ball, L1Ball):
+        mine, units = ball(eps).project_in_radii(delta), ball(1.0).project(delta / eps) * eps
+        assert torch.allclose(mine, units, atol=1e-9)
+        assert ball(eps).contains(mine * (1 - 1e-9)).all()
+        assert torch.equal(ball(0.3).project_in_radii(delta), ball(0.3).project(delta))
+        masked = Masked(ball(eps), torch.tensor([True, False, True]))
+        assert (masked.project_in_radii(delta)[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("ball", [L2Ball, L1Ball])
+def test_in_units_of_the_radius_where_it_is_zero(ball):
+    eps = torch.tensor([0.5, 0.0], dtype=torch.float64)
+    moved = ball(eps).project_in_radii(torch.tensor([[2.0, 1.0], [0.1, 1.0]], dtype=torch.float64))
+    assert moved.tolist() == [[0.5, 0.0], [0.1, 0.0]]
