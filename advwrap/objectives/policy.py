@@ -172,8 +172,8 @@ class SeekAction:
     Args:
         policy: The victim.
         target: The action wanted: a tensor (an index for discrete policies, [A] or [B, A] for continuous ones, before a
-            tanh), or a callable ``clean -> action``. By default the least likely action at s, for discrete policies
-            only.
+            tanh), or a callable ``clean -> action``. By default the least likely action at s that no mask forbids,
+            for discrete policies only.
 
     Shapes: s, x [B, ...] -> f [B].
 
@@ -207,7 +207,7 @@ class SeekAction:
                 "`target` must be given for a continuous policy, got None.",
                 fix="SeekAction(policy, target=action).",
             )
-            action = reference.logits.argmin(-1)  # type: ignore[attr-defined]
+            action = reference.least()  # type: ignore[attr-defined]
         return policy.then(policy.head.law, lambda law: law.log_prob(action), context)
 
 

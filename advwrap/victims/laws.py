@@ -93,6 +93,11 @@ class CategoricalLaw:
         """softmax(logits)."""
         return self.logits.softmax(-1)
 
+    @property
+    def allowed(self) -> Tensor:
+        """Which actions no mask forbids, bool [B, n]."""
+        return self.logits > torch.finfo(self.logits.dtype).min / 4
+
     def log_prob(self, action: Tensor) -> Tensor:
         """The log-softmax at the index."""
         return -F.cross_entropy(self.logits, action, reduction="none")
@@ -111,6 +116,10 @@ class CategoricalLaw:
     def mode(self) -> Tensor:
         """The index of the largest logit."""
         return self.logits.argmax(-1)
+
+    def least(self) -> Tensor:
+        """The index of the smallest logit of an allowed action."""
+        return self.logits.masked_fill(~self.allowed, torch.inf).argmin(-1)
 
 
 @dataclass(frozen=True, eq=False)
