@@ -65,7 +65,7 @@ class HighReward:
 
     The forms and arguments are those of `LowValue`, with the opposite sign.
 
-    Source: SAFER and Liu et al. 2022, maximum-reward attack: f(x) = Q_r(s, mu(x)).
+    Source: Liu et al., ICLR 2023 and ICML 2023 (SAFER), maximum-reward attack: f(x) = Q_r(s, mu(x)).
 
     Example:
         >>> import torch
@@ -92,7 +92,7 @@ class HighCost(HighReward):
 
     The mathematics, forms and arguments are those of `HighReward`, with a critic of the cost.
 
-    Source: SAFER and Liu et al. 2022, maximum-cost attack: f(x) = Q_c(s, mu(x)).
+    Source: Liu et al., ICLR 2023 and ICML 2023 (SAFER), maximum-cost attack: f(x) = Q_c(s, mu(x)).
 
     Example:
         >>> import torch

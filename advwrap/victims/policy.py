@@ -175,5 +175,5 @@ def Gaussian(  # noqa: N802
 
 
 def any_output(net: Callable[..., Any]) -> Policy:
-    """A policy from a bare module or callable: what it returns at the first call decides the head."""
+    """A policy from a bare module or callable: what a call returns decides how it is read."""
     return Policy(Network(net), OutputHead())
