@@ -102,7 +102,7 @@ def ascend(
     """X <- P(x + a_i v(g_i + n_i)): the last of `steps` projected steps of steepest ascent.
 
     with the gradient g_i of the score at x, the noise n_i added to it, v(g) the set's best vertex for a linear
-    objective (eps sign(g) in the L-infinity ball, eps g / ||g|| in the L2 ball; the set's `ascent` where it has one) and a_i the step size, a fraction of
+    objective (eps sign(g) in the L-infinity ball, eps g / ||g|| in the L2 ball) and a_i the step size, a fraction of
     the radius.
 
     Shapes: start [B, ...], noise: `steps` tensors [B, ...].
@@ -112,7 +112,7 @@ def ascend(
         grad = gradient(score, x)
         direction = grad if noise is None else grad + noise[i]
         size = step_size(i) if callable(step_size) else step_size
-        x = area.project(x + size * area.ascent(direction))
+        x = area.project(x + size * area.steepest(direction))
     return x
 
 
@@ -127,7 +127,7 @@ def ascend_best(score: Score, area: BallRegion, start: Tensor, *, steps: int, st
         value, grad = value_and_gradient(score, x)
         best, highest = better(x, value, best, highest)
         size = step_size(i) if callable(step_size) else step_size
-        x = area.project(x + size * area.ascent(grad))
+        x = area.project(x + size * area.steepest(grad))
     return better(x, evaluate(score, x), best, highest)
 
 

@@ -148,7 +148,7 @@ class AtMost(Budget):
     n: int
 
     def __post_init__(self) -> None:
-        check(self.n >= 0, f"`n` must be >= 0, got {self.n}.")
+        check(isinstance(self.n, int) and self.n >= 0, f"`n` must be an integer >= 0, got {self.n!r}.")
 
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """By the number of attacked steps so far."""
@@ -183,6 +183,9 @@ class OnlyAgents(Budget):
         """By the index of the agent."""
         index = count(context, "agent_index", self)
         return torch.isin(index, torch.tensor(self.agents, device=index.device))
+
+    def __repr__(self) -> str:
+        return f"OnlyAgents({', '.join(map(str, self.agents))})"
 
 
 @dataclass(frozen=True, eq=False)

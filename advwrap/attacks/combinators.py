@@ -72,6 +72,9 @@ class Mixture:
             perturbed = on_rows(attack, rows, perturbed, clean, context, bounds, streams)
         return perturbed
 
+    def __repr__(self) -> str:
+        return f"Mixture({', '.join(map(repr, self.terms))})"
+
 
 @dataclass(frozen=True, eq=False)
 class Worst:

@@ -96,10 +96,6 @@ class BallRegion:
         """The set's own best vertex."""
         return self.within.steepest(grad)
 
-    def ascent(self, grad: Tensor) -> Tensor:
-        """The direction of one projected step: towards the best vertex, unless the set knows a better one."""
-        return getattr(self.within, "ascent", self.within.steepest)(grad)
-
     def sample(self, streams: Streams) -> Tensor:
         """A random point of the set, clipped to the bounds."""
         x = self.clean + self.within.sample(self.clean, streams)

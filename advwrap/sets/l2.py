@@ -66,20 +66,6 @@ class L2Ball:
         scaled = grad * eps if isinstance(eps, Tensor) else grad
         return divide(scaled, per_row(_norm(scaled), grad)).to(grad.dtype) * eps
 
-    def ascent(self, grad: Tensor) -> Tensor:
-        """G / ||g||_2, as long as `steepest`: the direction whose projected steps end at the best vertex.
-
-        In the ball it is `steepest` itself. In an ellipsoid the best vertex is not where its normal points, so steps
-        towards it and Euclidean projections would settle elsewhere.
-        """
-        vertex = self.steepest(grad)
-        eps = resolve(self.eps, grad)
-        if not isinstance(eps, Tensor):
-            return vertex
-        free = grad * (eps > 0)
-        unit = divide(free, per_row(_norm(free), grad)).to(grad.dtype)
-        return unit * per_row(_norm(vertex), grad).to(grad.dtype)
-
     def sample(self, like: Tensor, streams: Streams) -> Tensor:
         """Uniform in the ball: a Gaussian direction, and a length U^(1/d)."""
         direction = streams.normal(like)

@@ -64,11 +64,6 @@ class Masked:
         """The best vertex among those that leave the protected features alone."""
         return self.within.steepest(self._drop(grad))
 
-    def ascent(self, grad: Tensor) -> Tensor:
-        """The direction of a projected step among the free features."""
-        free = self._drop(grad)
-        return getattr(self.within, "ascent", self.within.steepest)(free)
-
     def sample(self, like: Tensor, streams: Streams) -> Tensor:
         """A sample of the full set, seen on the free features."""
         return self._drop(self.within.sample(like, streams))
