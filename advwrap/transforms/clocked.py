@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
+import os
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -13,6 +15,7 @@ from torch import Tensor
 from torchrl.envs import Transform, TransformedEnv
 
 from advwrap.attacks import Attack
+from advwrap.attacks.copies import warn_of_copies
 from advwrap.clock import EpisodeClock
 from advwrap.errors import check
 from advwrap.modules.rows import Rows
@@ -66,6 +69,7 @@ class Clocked(Transform):  # type: ignore[misc]
         self._saved: dict[str, Tensor] = {}  # counts of a checkpoint, until there is a clock
         self._made: tuple[Any, Attack] | None = None
         self._facts: Facts | None = None
+        self._process: int | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("attack", "_made"):
@@ -111,6 +115,7 @@ class Clocked(Transform):  # type: ignore[misc]
 
     def begin_episodes(self, tensordict: TensorDictBase, rows: int) -> tuple[EpisodeClock, Mask | None]:
         """Let the clock begin the episodes of a reset; the mask says whose, None for all."""
+        self._check_process()
         clock, mask = self.clock_for(rows), None
         for key in self.container.reset_keys:
             value = tensordict.get(key, None)
@@ -119,6 +124,21 @@ class Clocked(Transform):  # type: ignore[misc]
                 break
         clock.start(slice(None) if mask is None else mask)
         return clock, mask
+
+    def _check_process(self) -> None:
+        """Warn once in a worker process, where the attack is a copy."""
+        if self._process == os.getpid():
+            return
+        self._process = os.getpid()
+        known_here = isinstance(self.attack, OnCollectedPolicy)
+        if multiprocessing.parent_process() is not None and not known_here:
+            warn_of_copies(
+                [self.attack],
+                fix="put the transform around the ParallelEnv; in a collector with several "
+                "processes, use advwrap.modules.attacked_policy(policy, attack) or the attack "
+                "OnCollectedPolicy(lambda policy: ...).",
+                stacklevel=3,
+            )
 
     def in_episodes(self, tensordict: TensorDictBase, rows: int) -> tuple[EpisodeClock, Mask | None]:
         """The clock of a step; the mask says which environments make it, None for all.

@@ -2,50 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from types import BuiltinFunctionType
-
-import numpy as np
 import torch
 
+from advwrap.attacks.copies import changes, parts
 from advwrap.errors import check
 from advwrap.sets import PerturbationSet
 
-_PLAIN = (type(None), int, float, str, tuple, list, np.ndarray, torch.Tensor, BuiltinFunctionType)
-
-
-def parts(thing: object) -> Iterator[object]:
-    """An attack and everything in it: attacks, objectives, sets, budgets, victims, numbers.
-
-    Example:
-        >>> from advwrap import EveryNth, Gated, Identity
-        >>> [type(part).__name__ for part in parts(Gated(Identity(), EveryNth(2)))]
-        ['Gated', 'Identity', 'EveryNth', 'int', 'int']
-    """
-    yield thing
-    if is_dataclass(thing):
-        for field in fields(thing):
-            yield from parts(getattr(thing, field.name))
-    elif isinstance(thing, (tuple, list)):
-        for part in thing:
-            yield from parts(part)
-
-
-def changes(attack: object) -> bool:
-    """Whether a copy of the attack may grow stale: it holds a victim, or a radius on a schedule.
-
-    Example:
-        >>> from advwrap import Linear, LinfBall, Noise
-        >>> changes(Noise(LinfBall(0.1))), changes(Noise(LinfBall(Linear(0.0, 0.1, steps=9))))
-        (False, True)
-    """
-    for part in parts(attack):
-        settings = getattr(type(part), "__dataclass_params__", None)
-        frozen = settings is not None and settings.frozen
-        if not frozen and not isinstance(part, _PLAIN):
-            return True
-    return False
+__all__ = ["changes", "check_reaches_integers", "parts"]
 
 
 def check_reaches_integers(attack: object) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import warnings
 
 from advwrap.attacks import Attack
-from advwrap.wrappers.parts import changes
+from advwrap.attacks.copies import FrozenCopyWarning, warn_of_copies
 
-
-class FrozenCopyWarning(UserWarning):
-    """An attack in a worker process holds a copy of a victim that may be learning elsewhere."""
+__all__ = ["FrozenCopyWarning", "Process"]
 
 
 class Process:
@@ -37,14 +34,10 @@ class Process:
 
 
 def _warn(attacks: tuple[Attack, ...]) -> None:
-    stale = next(filter(changes, attacks), None)
-    if stale is not None:
-        warnings.warn(
-            f"this worker process attacks with its own copy of {type(stale).__name__}, whose "
-            "victim (or schedule) does not change with the original. Fix: wrap the vector "
-            "environment instead, AdversarialObs(AsyncVectorEnv(...), attack=attack): it attacks "
-            "in the main process and in one batch; or push each update with "
-            'envs.set_attr("attack", attack).',
-            FrozenCopyWarning,
-            stacklevel=4,
-        )
+    warn_of_copies(
+        attacks,
+        fix="wrap the vector environment instead, AdversarialObs(AsyncVectorEnv(...), "
+        "attack=attack): it attacks in the main process and in one batch; or push each update with "
+        'envs.set_attr("attack", attack).',
+        stacklevel=4,
+    )
