@@ -116,7 +116,9 @@ def ascend(
     return x
 
 
-def ascend_best(score: Score, area: BallRegion, start: Tensor, *, steps: int, step_size: StepSize) -> tuple[Tensor, Tensor]:
+def ascend_best(
+    score: Score, area: BallRegion, start: Tensor, *, steps: int, step_size: StepSize
+) -> tuple[Tensor, Tensor]:
     """The iterate of `ascend` with the highest score per row, and that score.
 
     Shapes: start [B, ...] -> [B, ...], [B].
