@@ -91,7 +91,7 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
     def seed(self, seed: int | None) -> None:
         """Begin the random streams anew."""
         start = entropy() if seed is None else int(seed) % 2**63
-        self.random_state = torch.tensor([start, 0])  # the seed and the number of calls
+        self.random_state = torch.tensor([start, 0], device="cpu")  # the seed and the number of calls
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Perturb in place, and return the tensordict."""
@@ -124,9 +124,11 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
         )
 
     def _streams(self, rows: int) -> Streams:
-        seed, call = self.random_state.tolist()
+        # Arrays of one number each: the same lines run inside a compiled graph.
+        seed, call = self.random_state[:1].numpy(), self.random_state[1:].numpy()
+        keys = fold(fold(np.arange(rows), seed), call)
         self.random_state[1] += 1
-        return Streams(fold(fold(np.arange(rows), seed), call))
+        return Streams(keys)
 
     def get_extra_state(self) -> Tensor:
         """The random state, for `state_dict`."""
@@ -143,7 +145,8 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
 def _agents(rows: Rows, like: Tensor) -> Tensor:
     """The index of the agent of every row."""
     agents = rows.shape[len(rows.batch) :].numel() if rows.group else 1
-    return torch.arange(agents, device=like.device).repeat(like.shape[0] // agents)
+    index = torch.arange(agents, device=like.device)
+    return index.expand(like.shape[0]) if agents == 1 else index.repeat(like.shape[0] // agents)
 
 
 def _names(tensordict: TensorDictBase) -> list[str]:

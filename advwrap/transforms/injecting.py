@@ -73,7 +73,8 @@ class Injecting(Clocked):
             return others
         chosen = None if who is None else torch.from_numpy(who).to(clean.device)
         rows = clean if chosen is None else clean[chosen]
-        known: dict[Any, Any] = dict(clock.context(streams))
+        counts = clock.context(streams)
+        known: dict[Any, Any] = {name: value.to(clean.device) for name, value in counts.items()}
         for name, value in ({} if extra is None else extra).items():
             known[name] = value if chosen is None else value[chosen]
         context = Rows([data], self.key, who=who, extra=known)
