@@ -25,7 +25,7 @@ from advwrap.testing.victims import QuadraticQ
 from advwrap.testing.worst_case import brute_force
 from advwrap.victims import Categorical, Gaussian
 
-RESTARTS = 6
+RESTARTS = 12
 
 
 def net(features, outputs, seed):
