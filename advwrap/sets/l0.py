@@ -59,6 +59,14 @@ class L0Ball:
         clipped = delta.clamp(-eps, eps)  # type: ignore[arg-type]
         return self._keep(clipped, saved=delta**2 - (delta - clipped) ** 2)
 
+    def project_in_radii(self, delta: Tensor) -> Tensor:
+        """The nearest point in units of the radius: the same, with distances divided by eps_j."""
+        eps = resolve(self.eps, delta)
+        if not isinstance(eps, Tensor):
+            return self.project(delta)
+        units = torch.where(eps > 0, delta / eps, torch.zeros_like(delta))
+        return self._keep(delta.clamp(-eps, eps), saved=units**2 - (units - units.clamp(-1, 1)) ** 2)
+
     def steepest(self, grad: Tensor) -> Tensor:
         """eps_j sign(g_j) at the k features with the largest |g_j| eps_j, 0 elsewhere."""
         eps = resolve(self.eps, grad)
