@@ -217,16 +217,15 @@ class TestRecurrent:
         assert (shift(env.rollout(4, actor)) != 0).any(-1).all()
 
 
-class Native(EnvBase):
-    """Rows that reset themselves within the step that ends their episode."""
+class Restarting(EnvBase):
+    """Rows that begin anew within the step that ends their episode."""
 
-    def __init__(self, horizon=3):
-        super().__init__(batch_size=[2])
+    def __init__(self, horizon=3, **options):
+        super().__init__(batch_size=[2], **options)
         self.observation_spec = Composite(observation=Unbounded((2, 1)), shape=[2])
         self.action_spec = Bounded(-1, 1, (2, 1))
         self.reward_spec = Unbounded((2, 1))
         self.horizon = torch.tensor([[horizon], [100]])
-        self._torchrl_native_autoreset = True
 
     def _set_seed(self, seed):
         pass
@@ -243,14 +242,18 @@ class Native(EnvBase):
         return TensorDict(data, [2])
 
 
-def test_environments_that_reset_themselves():
+@pytest.mark.parametrize("native", [True, False])
+def test_environments_that_reset_themselves(native):
+    """Both of TorchRL's ways to deal with them."""
     attack = Recording()
-    env = TransformedEnv(Native(), AdversarialObs(attack))
-    env._torchrl_native_autoreset = True
-    env.reset()
+    base = Restarting() if native else Restarting(auto_reset=True, auto_reset_replace=True)
+    env = TransformedEnv(base, AdversarialObs(attack))
+    if native:
+        env._torchrl_native_autoreset = True
     data = env.rollout(7, break_when_any_done=False)
     torch.testing.assert_close(shift(data), torch.full((2, 7, 1), EPS))
     assert data["clean_observation"][0, :, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert data["clean_observation"][1, :, 0].tolist() == [0, 1, 2, 3, 4, 5, 6]
     begun = [c["episode_step"].tolist() for c in attack.contexts if len(c["episode_step"]) == 1]
     assert begun == [[0], [0]]
     assert attack.contexts[-1]["episode_step"].tolist() == [1, 7]
