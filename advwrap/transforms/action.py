@@ -40,7 +40,7 @@ class AdversarialAction(Injecting):
         observation_key: What the critic reads, as ``context["observation"]``: its clean entry where
             there is one. By default ``"observation"`` beside `key`.
         bounds: The valid range of executed actions, by default that of the action spec.
-        salt: Makes the noise of transforms in parallel environments differ from one another.
+        salt: Another number is other noise for the same seed.
 
     Reads: `key`, and as context everything beside it.
 

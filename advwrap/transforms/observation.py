@@ -51,7 +51,7 @@ class AdversarialObs(Injecting):
             a row.
         clean_key: Where the truth is written; by default beside `key`.
         bounds: The valid range, by default that of the observation spec.
-        salt: Makes the noise of transforms in parallel environments differ from one another.
+        salt: Another number is other noise for the same seed.
 
     Reads: `key`, and what the victim reads.
 
