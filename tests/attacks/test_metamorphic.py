@@ -60,10 +60,10 @@ def test_units_do_not_matter(ball, clean, scale):
     assert torch.allclose(scaled, usual * scale, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("ball", BALLS, ids=NAMES)
+@pytest.mark.parametrize("ball", BALLS[:3], ids=NAMES[:3])
 @given(clean=cleans, order=st.permutations(range(FEATURES)))
 def test_order_of_features_does_not_matter(ball, clean, order):
-    """For a deterministic attack, where no two features tie."""
+    """For a deterministic attack; an L0 ball has ties, which the first feature wins."""
     order = torch.tensor(order)
     eps = torch.tensor([0.1, 0.4, 0.2, 0.3], dtype=torch.float64)
 
