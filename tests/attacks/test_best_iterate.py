@@ -95,7 +95,6 @@ def test_tensors_alive_do_not_grow_with_the_steps(best: bool) -> None:
 
         def counting(x: Tensor) -> Tensor:
             nonlocal most
-            gc.collect()
             most = max(most, sum(type(thing) is Tensor for thing in gc.get_objects()))
             return net(x)
 
@@ -103,4 +102,5 @@ def test_tensors_alive_do_not_grow_with_the_steps(best: bool) -> None:
         return most
 
     alive(2)
-    assert alive(40) <= alive(4) + 2
+    few = alive(4)
+    assert alive(24) <= few + 2
