@@ -42,7 +42,7 @@ class EpisodeClock:
         >>> clock.seed([0, 1])
         >>> clock.record(torch.tensor([True, False]))
         >>> {name: count.tolist() for name, count in clock.context().items()}
-        {'episode_step': [1, 1], 'attacked_steps': [1, 0], 'agent_index': [0, 0]}
+        {'episode_step': [1, 1], 'attacked_steps': [1, 0], 'agent_index': [0, 0], 'agent_count': [1, 1]}
     """
 
     def __init__(self, rows: int, *, salt: int = 0, agents: int = 1) -> None:
@@ -53,6 +53,7 @@ class EpisodeClock:
         self.agents = agents
         self.agent = np.tile(np.arange(agents), rows)
         self._agent_index = torch.from_numpy(self.agent)
+        self._agent_count = torch.full_like(self._agent_index, agents)
         self.seed(None)
 
     def seed(self, seeds: Sequence[int] | None) -> None:
@@ -87,7 +88,7 @@ class EpisodeClock:
         return Streams(self._streams.keys[who]).at(self.step[who])
 
     def context(self, who: np.ndarray | None = None) -> dict[str, Tensor]:
-        """What the budgets read: the step of the episode, the attacked steps so far and the agent, int64."""
+        """What the budgets read: step of the episode, attacked steps so far, agent and number of agents, int64."""
         step, attacked, agent = self.step, self.attacked, self._agent_index
         if who is not None:
             step, attacked, agent = step[who], attacked[who], agent[who]
@@ -95,6 +96,7 @@ class EpisodeClock:
             "episode_step": torch.from_numpy(step),
             "attacked_steps": torch.from_numpy(attacked),
             "agent_index": agent,
+            "agent_count": self._agent_count[: len(agent)],
         }
 
     def record(self, attacked: Tensor | np.ndarray, acted: Tensor | np.ndarray | None = None) -> None:

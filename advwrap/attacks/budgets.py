@@ -163,7 +163,7 @@ class OnlyAgents(Budget):
         agents: Their indices in the environment's order of agents.
 
     Raises:
-        ValueError: If there is none, or one is no index.
+        ValueError: If there is none, or one is no index; when called, if the environment has fewer agents.
 
     Example:
         >>> import torch
@@ -182,6 +182,14 @@ class OnlyAgents(Budget):
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """By the index of the agent."""
         index = count(context, "agent_index", self)
+        total = None if context is None else context.get("agent_count", None)
+        if total is not None and len(total):
+            agents = int(total[0])
+            check(
+                max(self.agents) < agents,
+                f"`agents` must be indices of the {agents} agents of the environment, got {self.agents}.",
+                fix="count from 0, in the environment's order of agents.",
+            )
         return torch.isin(index, torch.tensor(self.agents, device=index.device))
 
     def __repr__(self) -> str:

@@ -51,16 +51,17 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
     check_batch(clean)
     clean = clean.detach()
     # hasattr, because isinstance on a protocol costs as much as a small network
-    if hasattr(within, "candidates"):
-        return FiniteRegion(clean, within)  # type: ignore[arg-type]
-    if not hasattr(within, "project"):
+    finite, ball = hasattr(within, "candidates"), hasattr(within, "project")
+    if isinstance(within, type) or not (finite or ball):
         raise TypeError(f"`within` must be a perturbation set, got {within!r}. Fix: LinfBall(0.1), L2Ball(0.1), ...")
+    if finite:
+        return FiniteRegion(clean, within)  # type: ignore[arg-type]
     if not clean.is_floating_point():
         raise TypeError(
             f"`clean` must be floating point to move within a ball, got {clean.dtype}. "
             "Fix: attack after the conversion to float (ToTensorImage, an embedding), or use ActionSet(n)."
         )
-    return BallRegion(clean, within, bounds)
+    return BallRegion(clean, within, bounds)  # type: ignore[arg-type]
 
 
 def check_batch(clean: Tensor) -> None:

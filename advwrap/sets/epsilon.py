@@ -21,7 +21,7 @@ Epsilon = float | Tensor | Callable[[], "float | Tensor"]
 
 def checked(eps: object) -> Epsilon:
     """Return `eps` as an `Epsilon`, or say what is wrong with it."""
-    if isinstance(eps, bool) or eps is None or isinstance(eps, str):
+    if isinstance(eps, bool | str):
         raise TypeError(f"`eps` must be a number, a tensor or a callable, got {eps!r}. Fix: LinfBall(0.1).")
     if callable(eps):
         return eps
@@ -32,7 +32,10 @@ def checked(eps: object) -> Epsilon:
         check(bool(torch.isfinite(eps).all()), f"`eps` must be finite, got {eps}.")
         check(bool((eps >= 0).all()), f"`eps` must be >= 0, got {eps}.", fix="negate the objective, not the radius.")
         return eps.item() if eps.ndim == 0 else eps
-    value = float(eps)  # type: ignore[arg-type]
+    try:
+        value = float(eps)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"`eps` must be a number, a tensor or a callable, got {eps!r}. Fix: LinfBall(0.1).") from None
     check(math.isfinite(value), f"`eps` must be finite, got {value}.")
     check(value >= 0, f"`eps` must be >= 0, got {value}.", fix="negate the objective, not the radius.")
     return value

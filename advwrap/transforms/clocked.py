@@ -56,7 +56,7 @@ class Clocked(Transform):  # type: ignore[misc]
         **keys: Any,
     ) -> None:
         super().__init__(**keys)
-        if not callable(attack) and not isinstance(attack, OnCollectedPolicy):
+        if isinstance(attack, type) or not (callable(attack) or isinstance(attack, OnCollectedPolicy)):
             raise TypeError(
                 f"`attack` must be an attack, got {attack!r}. Fix: Noise(LinfBall(0.1)), or Identity() for none."
             )

@@ -83,7 +83,7 @@ def as_critic(critic: Any) -> Critic:
         return critic_of(critic)
     if _is_adapted(critic):
         return critic  # type: ignore[no-any-return]
-    if isinstance(critic, Sequence):
+    if isinstance(critic, Sequence) and not isinstance(critic, str):
         return NetworkCritic(critic)
     if callable(critic):
         return NetworkCritic([critic])
