@@ -1,213 +1,264 @@
-"""Any sequence of reset, step, change of radius, save, load and clone keeps what an attacked environment promises.
+"""Any sequence of reset, step, set_epsilon, save, load and clone gives the observation that a model predicts.
 
-Beside every attacked environment runs a bare twin, which gets the same seeds and actions.
+The model knows four numbers per row (seed, episode, step, attacked steps) and the formula of the signal; it computes
+the attacked observation from them alone, whatever happened on the way.
 """
 
-from __future__ import annotations
-
 import copy
-from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from torchrl.envs import TransformedEnv
 
-from advwrap import AdversarialObs, AtMost, Gated, LinfBall, RandomVertex
-from advwrap.testing.environments import SignalEnv, SignalTorchRLEnv, signal_vector
+from advwrap import FGSM, PGD, ActionShift, AdversarialObs, AtMost, Gated, LinfBall, LowValue, Mixture, Noise
+from advwrap.clock import EpisodeClock
+from advwrap.testing import strategies
+from advwrap.testing.environments import Signal, SignalEnv, SignalTorchRLEnv, signal_vector
+from advwrap.testing.victims import ElementwisePolicy
 
-BUDGET = 3
-ROWS = 2
-seeds = st.integers(0, 1000)
-sizes = st.sampled_from([0.0, 0.05, 0.3])
-pushes = st.sampled_from([-1.0, 0.0, 0.5])
-
-
-def attack(eps: float) -> Gated:
-    return Gated(RandomVertex(LinfBall(eps)), AtMost(BUDGET))
+ROWS, HORIZON = 2, 4
+WEIGHT = torch.tensor([1.0, -2.0, 0.5])
+ACTIONS = [np.array(a, np.float32) for a in ([0.0, 0.0], [1.0, -1.0], [0.3, 0.7])]
 
 
-class Attacked(RuleBasedStateMachine):
-    """The rules; a subclass says how its framework does each of them."""
+def value(observation):
+    y = observation * WEIGHT
+    return y[:, 0] + y[:, 1] + y[:, 2]
 
-    eps = 0.0
-    over = True
-    spent = 0
 
-    def make(self, eps: float) -> None:
-        """Make `self.env`, attacked, and `self.twin`, bare."""
-        raise NotImplementedError
+class Radius:
+    """A radius that can be set at any time."""
 
-    def begin(self, seed: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reset both: what is seen, what is true, what the twin shows."""
-        raise NotImplementedError
+    eps = 0.1
 
-    def act(self, push: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        """Step both: the same, and whether the episode is over."""
-        raise NotImplementedError
+    def __call__(self):
+        return self.eps
 
-    def change(self, eps: float) -> None:
-        """Attack with another radius from now on."""
-        raise NotImplementedError
 
-    def save(self) -> Any:
-        """The attack's state, as it is checkpointed."""
-        raise NotImplementedError
+def attack_with(radius):
+    """Noise and white-box, random and counted, in one."""
+    within = LinfBall(radius)
+    return Gated(
+        Mixture(
+            (0.4, Noise(within)),
+            (0.3, PGD(ActionShift(ElementwisePolicy(WEIGHT)), within=within, steps=2)),
+            (0.3, FGSM(LowValue(value=value), within=within)),
+        ),
+        AtMost(3),
+    )
 
-    def load(self, state: Any) -> None:
-        """Put a state back."""
-        raise NotImplementedError
 
-    @initialize(seed=seeds, eps=sizes)
-    def start(self, seed: int, eps: float) -> None:
-        self.make(eps)
-        self.eps = eps
-        self.reset(seed)
+class Gymnasium:
+    rows = 1
 
-    @rule(seed=st.none() | seeds)
-    def reset(self, seed: int | None) -> None:
-        self.over, self.spent = False, 0
-        self.look(*self.begin(seed))
+    def make(self, attack):
+        return AdversarialObs(SignalEnv(horizon=HORIZON), attack=attack)
 
-    @precondition(lambda self: not self.over)
-    @rule(push=pushes)
-    def step(self, push: float) -> None:
-        seen, truth, twin, self.over = self.act(push)
-        self.look(seen, truth, twin)
+    def reset(self, env, seed, over):
+        observation, info = env.reset(seed=seed)
+        return observation[None], info["clean_observation"][None]
 
-    @rule(eps=sizes)
-    def set_epsilon(self, eps: float) -> None:
-        self.eps = eps
-        self.change(eps)
+    def step(self, env, action):
+        observation, *_, info = env.step(action)
+        return observation[None], info["clean_observation"][None]
 
-    @precondition(lambda self: not self.over)
-    @rule(push=pushes)
-    def clone(self, push: float) -> None:
-        """A copy goes on as the original does, and does not disturb it."""
-        original, bare = self.env, self.twin
-        self.env, self.twin = copy.deepcopy(original), copy.deepcopy(bare)
-        copied, *_ = self.act(push)
-        self.env, self.twin = original, bare
-        seen, truth, twin, self.over = self.act(push)
-        np.testing.assert_array_equal(copied, seen)
-        self.look(seen, truth, twin)
+    def save(self, env):
+        return env.state_dict(), copy.deepcopy(env.unwrapped.signal)
 
-    @precondition(lambda self: not self.over)
-    @rule(push=pushes)
-    def save_and_load(self, push: float) -> None:
-        """A state that is put back gives the same perturbation again."""
-        state, bare = self.save(), copy.deepcopy((self.env, self.twin))
-        first, *_ = self.act(push)
-        self.env, self.twin = bare
-        self.load(state)
-        seen, truth, twin, self.over = self.act(push)
-        np.testing.assert_array_equal(first, seen)
-        self.look(seen, truth, twin)
+    def load(self, attack, saved):
+        env = self.make(attack)
+        env.reset(seed=99)
+        env.load_state_dict(saved[0])
+        env.unwrapped.signal = copy.deepcopy(saved[1])
+        return env
 
-    def look(self, seen: np.ndarray, truth: np.ndarray, twin: np.ndarray) -> None:
-        """What holds for everything that is ever shown."""
-        np.testing.assert_array_equal(truth, twin)
-        delta = seen.astype(np.float64) - truth.astype(np.float64)
-        assert np.abs(delta).max() <= self.eps
-        self.spent += int((delta != 0).reshape(len(delta), -1).any(1).max())
+    def clone(self, env):
+        return copy.deepcopy(env)
+
+
+class Vector(Gymnasium):
+    rows = ROWS
+
+    def make(self, attack):
+        return AdversarialObs(signal_vector(ROWS, horizon=HORIZON), attack=attack)
+
+    def reset(self, env, seed, over):
+        if seed is None and over:  # the step after the last one resets
+            return self.step(env, ACTIONS[0])
+        observation, infos = env.reset(seed=seed)
+        return observation, infos["clean_observation"]
+
+    def step(self, env, action):
+        observation, *_, infos = env.step(np.stack([action] * ROWS))
+        return observation, infos["clean_observation"]
+
+    def save(self, env):
+        return env.state_dict(), copy.deepcopy(env.unwrapped)
+
+    def load(self, attack, saved):
+        env = AdversarialObs(copy.deepcopy(saved[1]), attack=attack)
+        env.load_state_dict(saved[0])
+        return env
+
+
+class TorchRL(Gymnasium):
+    rows = ROWS
+
+    def make(self, attack):
+        return AdversarialObs(SignalTorchRLEnv(rows=ROWS, horizon=HORIZON), attack=attack)
+
+    def reset(self, env, seed, over):
+        if seed is not None:
+            with torch.random.fork_rng(devices=[]):
+                env.set_seed(seed)
+        return self._seen(env.reset())
+
+    def step(self, env, action):
+        action = torch.from_numpy(np.stack([action] * ROWS))
+        return self._seen(env.step(self.data.set("action", action))["next"])
+
+    def save(self, env):
+        return copy.deepcopy(env.transform.state_dict()), copy.deepcopy(env.base_env.signals), self.data.clone()
+
+    def load(self, attack, saved):
+        env = self.make(attack)
+        self.reset(env, 99, over=False)
+        env.transform.load_state_dict(saved[0])
+        env.base_env.signals = copy.deepcopy(saved[1])
+        self.data = saved[2].clone()
+        return env
+
+    def clone(self, env):
+        base = SignalTorchRLEnv(rows=ROWS, horizon=HORIZON)
+        base.signals = copy.deepcopy(env.base_env.signals)
+        twin = TransformedEnv(base, env.transform.clone())
+        twin.transform.load_state_dict(env.transform.state_dict())
+        return twin
+
+    def _seen(self, data):
+        self.data = data.exclude("next", "action", "reward").clone()
+        return data["observation"].numpy(), data["clean_observation"].numpy()
+
+
+class Sequences(RuleBasedStateMachine):
+    """Drives one environment, and predicts what it shows."""
+
+    framework = Gymnasium()
+    saved = Bundle("saved")
+
+    @initialize(seed=strategies.seeds())
+    def begin(self, seed):
+        self.radius = Radius()
+        self.attack = attack_with(self.radius)
+        self.env = self.framework.make(self.attack)
+        self.reset_with(seed)
+
+    # The model
+
+    def predict(self):
+        """The attacked observation of the present step, from the four numbers, and the counts after it."""
+        rows = self.framework.rows
+        clock = EpisodeClock(rows)
+        clock.seed([self.seed + i for i in range(rows)])
+        clock.episode[:] = self.episode
+        clock.step[:], clock.attacked[:] = self.time, self.attacked
+        clock.start(np.zeros(rows, np.bool_))  # nobody starts: only the keys are made again
+        clean = torch.from_numpy(np.stack([signal.observation for signal in self.signals]))
+        seen = self.attack(clean, context=clock.context(), generator=clock.streams())
+        self.attacked = self.attacked + (seen != clean).any(1).numpy()
+        return seen.numpy(), clean.numpy()
+
+    def check(self, shown):
+        seen, clean = self.predict()
+        np.testing.assert_array_equal(shown[1], clean, err_msg="the truth is not the signal")
+        np.testing.assert_array_equal(shown[0], seen, err_msg="the attack is not the predicted one")
+        moved = np.abs(shown[0].astype(np.float64) - shown[1].astype(np.float64))
+        assert (moved <= self.radius.eps).all()
+        assert (self.attacked <= 3).all()
+
+    def new_episode(self):
+        self.time, self.attacked = 0, np.zeros(self.framework.rows, np.int64)
+
+    # What may happen
+
+    @rule(seed=strategies.seeds())
+    def reset_with(self, seed):
+        shown = self.framework.reset(self.env, seed, over=False)
+        self.seed, self.episode = seed, 0
+        self.signals = [Signal(horizon=HORIZON) for _ in range(self.framework.rows)]
+        for i, signal in enumerate(self.signals):
+            signal.seed(seed + i)
+        self.new_episode()
+        self.check(shown)
+
+    @rule()
+    def reset(self):
+        shown = self.framework.reset(self.env, None, over=self.over())
+        self.episode += 1
+        for signal in self.signals:
+            signal.restart()
+        self.new_episode()
+        self.check(shown)
+
+    def over(self):
+        return self.signals[0].over
+
+    @precondition(lambda self: not self.over())
+    @rule(action=st.sampled_from(ACTIONS))
+    def step(self, action):
+        shown = self.framework.step(self.env, action)
+        for signal in self.signals:
+            signal.advance(action)
+        self.time += 1
+        self.check(shown)
+
+    @rule(eps=st.sampled_from([0.0, 0.05, 0.3]))
+    def set_epsilon(self, eps):
+        self.radius.eps = eps
+
+    @rule(target=saved)
+    def save(self):
+        model = copy.deepcopy((self.seed, self.episode, self.time, self.attacked, self.signals))
+        return self.framework.save(self.env), model
+
+    @rule(checkpoint=saved)
+    def load(self, checkpoint):
+        """Into a new environment, of whatever has happened since."""
+        state, model = checkpoint
+        self.env = self.framework.load(self.attack, state)
+        self.seed, self.episode, self.time, self.attacked, self.signals = copy.deepcopy(model)
+
+    @rule(seed=strategies.seeds())
+    def clone(self, seed):
+        """A twin that goes its own way changes nothing here."""
+        kept = self.framework.save(self.env)
+        twin = self.framework.clone(self.env)
+        self.framework.reset(twin, seed, over=False)
+        self.framework.step(twin, ACTIONS[1])
+        if hasattr(self.framework, "data"):
+            self.framework.data = kept[2]
 
     @invariant()
-    def the_budget_is_never_exceeded(self) -> None:
-        assert self.spent <= BUDGET
+    def counts_are_those_of_the_model(self):
+        state = self.framework.save(self.env)[0]
+        for name, count in (("episode", self.episode), ("step", self.time + 1), ("attacked", self.attacked)):
+            found = next(v for k, v in state.items() if k.endswith(name))
+            assert (found.numpy().reshape(-1) == count).all(), name
 
 
-class GymnasiumMachine(Attacked):
-    def make(self, eps: float) -> None:
-        self.env, self.twin = AdversarialObs(SignalEnv(), attack=attack(eps)), SignalEnv()
-
-    def begin(self, seed: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        seen, info = self.env.reset(seed=seed)
-        return seen[None], info["clean_observation"][None], self.twin.reset(seed=seed)[0][None]
-
-    def act(self, push: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        action = np.full(2, push, np.float32)
-        seen, _, terminated, truncated, info = self.env.step(action)
-        return seen[None], info["clean_observation"][None], self.twin.step(action)[0][None], terminated or truncated
-
-    def change(self, eps: float) -> None:
-        self.env.attack = attack(eps)
-
-    def save(self) -> Any:
-        return self.env.state_dict()
-
-    def load(self, state: Any) -> None:
-        self.env.load_state_dict(state)
+class VectorSequences(Sequences):
+    framework = Vector()
 
 
-class VectorMachine(Attacked):
-    def make(self, eps: float) -> None:
-        self.env, self.twin = AdversarialObs(signal_vector(ROWS), attack=attack(eps)), signal_vector(ROWS)
-
-    def begin(self, seed: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        seen, infos = self.env.reset(seed=seed)
-        return seen.copy(), infos["clean_observation"], self.twin.reset(seed=seed)[0].copy()
-
-    def act(self, push: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        action = np.full((ROWS, 2), push, np.float32)
-        seen, _, terminated, truncated, infos = self.env.step(action)
-        twin = self.twin.step(action)[0].copy()
-        return seen.copy(), infos["clean_observation"], twin, bool((terminated | truncated).any())
-
-    def change(self, eps: float) -> None:
-        self.env.attack = attack(eps)
-
-    def save(self) -> Any:
-        return self.env.state_dict()
-
-    def load(self, state: Any) -> None:
-        self.env.load_state_dict(state)
+class TorchRLSequences(Sequences):
+    framework = TorchRL()
 
 
-class TorchRLMachine(Attacked):
-    def make(self, eps: float) -> None:
-        self.env, self.twin = AdversarialObs(SignalTorchRLEnv(), attack=attack(eps)), SignalTorchRLEnv()
-
-    def begin(self, seed: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if seed is not None:
-            self.env.set_seed(seed)
-            self.twin.set_seed(seed)
-        self.data, self.bare = self.env.reset(), self.twin.reset()
-        return self.shown(self.data, self.bare)
-
-    def act(self, push: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        after = []
-        for env, data in ((self.env, self.data), (self.twin, self.bare)):
-            before = data.clone()
-            before["action"] = torch.full((*before.batch_size, 2), push)
-            after.append(env.step(before)["next"])
-        self.following = after
-        return *self.shown(*after), bool(after[0]["done"].any())
-
-    def shown(self, data: Any, bare: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        entries = (data["observation"], data["clean_observation"], bare["observation"])
-        return tuple(entry.reshape(-1, entry.shape[-1]).numpy().copy() for entry in entries)
-
-    def look(self, seen: np.ndarray, truth: np.ndarray, twin: np.ndarray) -> None:
-        # Only a step that counts moves on; a cloned or repeated one is looked at, not followed.
-        if hasattr(self, "following"):
-            self.data, self.bare = (data.exclude("reward") for data in self.following)
-            del self.following
-        super().look(seen, truth, twin)
-
-    def change(self, eps: float) -> None:
-        self.env.transform.attack = attack(eps)
-
-    def save(self) -> Any:
-        return copy.deepcopy(self.env.transform.state_dict())
-
-    def load(self, state: Any) -> None:
-        self.env.transform.load_state_dict(state)
-
-
-for machine in (GymnasiumMachine, VectorMachine, TorchRLMachine):
-    machine.TestCase.settings = settings(stateful_step_count=20)
-
-TestGymnasium = GymnasiumMachine.TestCase
-TestVector = VectorMachine.TestCase
-TestTorchRL = TorchRLMachine.TestCase
+TestGymnasium = Sequences.TestCase
+TestVector = VectorSequences.TestCase
+TestTorchRL = TorchRLSequences.TestCase
+for case in (TestGymnasium, TestVector, TestTorchRL):
+    case.settings = settings(stateful_step_count=15)
