@@ -260,5 +260,4 @@ class TorchRLSequences(Sequences):
 TestGymnasium = Sequences.TestCase
 TestVector = VectorSequences.TestCase
 TestTorchRL = TorchRLSequences.TestCase
-for case in (TestGymnasium, TestVector, TestTorchRL):
-    case.settings = settings(stateful_step_count=15)
+TestGymnasium.settings = TestVector.settings = TestTorchRL.settings = settings(stateful_step_count=15)
