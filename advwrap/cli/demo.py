@@ -22,7 +22,7 @@ from advwrap.training import TrainedAgent, load_agent
 ENV = "InvertedDoublePendulum-v5"
 EPSILONS = (0.01, 0.015, 0.02)
 PLAIN = SAC(ENV, steps=15_000)
-UNDER_ATTACK = SAC(ENV, attack=TrainingAttack(0.03, ramp=(0.0, 0.3)), steps=8_000)
+UNDER_ATTACK = SAC(ENV, attack=TrainingAttack(0.03, ramp=(0.0, 0.3)), steps=9_000, evaluate_every=1_000)
 
 
 def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps: int | None = None) -> None:
