@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a wrong argument or file ends with one line and exit status 2."""
+    logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every buffer it makes
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="advwrap", args=arguments)
     except (ValueError, TypeError, KeyError) as mistake:
