@@ -117,6 +117,20 @@ def test_p01_ball_in_short_dtypes(make, within, clean):
     assert within.contains(adv.double() - clean.double()).all()
 
 
+@given(
+    st.sampled_from([LinfBall, L2Ball, L1Ball]),
+    st.floats(0.01, 1.0),
+    cleans(rows=2, dtypes=strategies.ALL_FLOATS, largest=2.0),
+)
+def test_p01_ball_is_used(ball, eps, clean):
+    """Rounding inwards costs the last digits, not the perturbation: the largest noise reaches the border."""
+    adv = run(RandomVertex(ball(eps)), clean)
+    delta = (adv.double() - clean.double()).abs()
+    size = {LinfBall: delta.amin(1), L2Ball: delta.norm(dim=1), L1Ball: delta.sum(1)}[ball]
+    digit = torch.finfo(clean.dtype).eps * 4  # two steps of the numbers up to 4, in three features
+    assert (size >= eps - 3 * digit).all()
+
+
 @given(attacks, sets, cleans(), strategies.bounds(shape=(3,)))
 def test_p02_space(make, within, clean, bounds):
     """Within the bounds where the clean value is; never further out than it."""
@@ -604,3 +618,10 @@ def test_p20_learned_adversary(within, clean, data):
     adv = Learned(lambda observation: said, within=within)(clean)
     assert within.contains(adv.double() - clean.double()).all()
     assert adv.isfinite().all()
+
+
+def test_p20_learned_adversary_is_clipped_before_it_is_projected():
+    """x = P(s + eps clip(nu, -1, 1)): a loud feature drowns the others no more than tenfold here."""
+    adv = Learned(lambda observation: torch.tensor([[50.0, 0.1, 0.0]]), within=L2Ball(0.5))(torch.zeros(1, 3))
+    direction = torch.tensor([1.0, 0.1, 0.0])
+    assert torch.allclose(adv[0], 0.5 * direction / direction.norm())

@@ -92,6 +92,7 @@ def test_successive_draws():
     first, second = streams.uniform(like), streams.uniform(like)
     assert_independent(first, second)
     assert_uniform((first + second) % 1)
+    assert len(torch.cat([first, second]).unique()) == 2 * ROWS * DRAWS  # no draw goes on where another is
 
 
 def test_forks_and_parts():

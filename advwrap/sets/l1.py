@@ -110,4 +110,6 @@ def _nearest(d: Tensor, eps: Tensor) -> Tensor:
     last = (survives.sum(1, keepdim=True) - 1).clamp_min(0)
     t = threshold.gather(1, last).clamp_min(0) if d.shape[1] else torch.zeros_like(d[:, :0])
     x = d.sign() * (size - divide(t.expand_as(d), eps.expand_as(d))).clamp_min(0)
-    return torch.where(eps > 0, x, torch.zeros_like(x))
+    x = torch.where(eps > 0, x, torch.zeros_like(x))
+    # |d_j| - t / eps_j cancels where d is far outside a small ball: what is left of it in excess is scaled away.
+    return x / divide(x.abs(), eps).sum(1, keepdim=True).clamp_min(1.0)

@@ -64,6 +64,10 @@ class L2Ball:
         """eps_j^2 g_j / ||eps g||_2, on the boundary; eps g / ||g||_2 for one radius."""
         eps = resolve(self.eps, grad)
         scaled = grad * eps if isinstance(eps, Tensor) else grad
+        if scaled[:1].numel() == 0:
+            return torch.zeros_like(grad)
+        # In units of its largest entry first: a gradient of 1e-30 has a direction, though its square vanishes.
+        scaled = divide(scaled, per_row(flat(scaled).abs().amax(1), grad))
         return divide(scaled, per_row(_norm(scaled), grad)).to(grad.dtype) * eps
 
     def sample(self, like: Tensor, streams: Streams) -> Tensor:
@@ -82,7 +86,7 @@ class L2Ball:
 
 
 def _norm(x: Tensor) -> Tensor:
-    # In float64, where the square of a float32 neither vanishes nor overflows: a gradient of 1e-30 has a direction.
+    # In float64, where the square of a float32 neither vanishes nor overflows.
     norm: Tensor = torch.linalg.vector_norm(flat(x), dim=1, dtype=torch.float64)
     return norm
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from advwrap import FGSM, PGD, ActionShift, Bounds, L2Ball, Langevin, LinfBall, LowValue
-from advwrap.attacks.ascent import ascend, gradient
+from advwrap.attacks.ascent import ascend, better, gradient
 from advwrap.attacks.region import region
 from advwrap.errors import GradientError
 from advwrap.randomness import Streams
@@ -47,6 +47,22 @@ def test_langevin_is_replayed_from_its_normals():
         noisy = grad + (2 * 0.05 / 2.0) ** 0.5 / (i + 2) * normals[i + 1]
         x = (x + 0.05 * noisy.sign()).clamp(-0.5, 0.5)
     assert torch.allclose(attack.run(torch.zeros(4, 2), normals), x, atol=1e-6)
+
+
+def test_langevin_noise_fades_as_the_reference_does():
+    """The noise of iteration i has the deviation sqrt(2 h / beta) / (i + 2): seen through a set that passes it on."""
+
+    class Whole(LinfBall):
+        def steepest(self, grad):
+            return grad
+
+        def project(self, delta):
+            return delta
+
+    objective = LowValue(value=lambda o: 0 * o.sum(-1))
+    normals = [torch.zeros(1, 2), *(torch.eye(3)[i, :2][None] for i in range(2)), torch.zeros(1, 2)]
+    x = Langevin(objective, within=Whole(1e3), steps=3, step_size=1.0, beta=2.0).run(torch.zeros(1, 2), normals)
+    assert x[0].tolist() == pytest.approx([1e3**0.5 / 2, 1e3**0.5 / 3], rel=1e-5)
 
 
 def test_random_start_is_a_share_of_the_set():
@@ -138,6 +154,17 @@ def test_gradient_of_a_broken_row_is_zero():
     grad = gradient(lambda o: o.square().sum(-1), x)
     assert grad[0].tolist() == [2.0, 4.0]
     assert grad.isfinite().all()
+
+
+def test_better_compares_in_the_precision_of_the_scores():
+    """A gain of 1e-12 is one in float64; NaN is none; the score returned is that of the point returned."""
+    x, best = torch.ones(4, 1), torch.zeros(4, 1)
+    value = torch.tensor([1.0 + 1e-12, 1.0, 1.0 - 1e-12, float("nan")], dtype=torch.float64)
+    point, highest = better(x, value, best, torch.ones(4, dtype=torch.float64))
+    assert point.flatten().tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert highest.tolist() == [1.0 + 1e-12, 1.0, 1.0, 1.0]
+    _, highest = better(x, value, best, torch.full((4,), -torch.inf))
+    assert highest[0].item() == 1.0 + 1e-12  # a float32 start does not round what comes later
 
 
 def test_memory_does_not_grow_with_the_steps():
