@@ -210,7 +210,7 @@ def test_integers_in_a_ball(attack, dtype):
         attack(torch.zeros(2, 3, dtype=dtype))
 
 
-@pytest.mark.parametrize("generator", [0, "seed", np.random.default_rng(0)], ids=repr)
+@pytest.mark.parametrize("generator", [0, "seed", np.random.default_rng(0)], ids=["integer", "text", "NumPy"])
 def test_generator_of_another_kind(generator):
     with refused(TypeError, r"`generator` must be a torch\.Generator, advwrap Streams or None, got"):
         Noise(BALL)(CLEAN, generator=generator)
