@@ -102,6 +102,7 @@ def test_forks_and_parts():
     later = Streams.seeded(range(ROWS)).at(np.ones(ROWS, dtype=np.int64)).uniform(like)
     for a, b in ((parent, child), (child, grandchild), (parent, later), (child, later)):
         assert_independent(a, b)
+        assert len(torch.cat([a, b]).unique()) == 2 * ROWS * DRAWS
 
 
 def test_forks_of_long_searches():

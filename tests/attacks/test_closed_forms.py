@@ -193,6 +193,14 @@ def test_search_without_gradients(strategy, share, within):
     assert (gain >= floor * possible - 1e-9).all()
 
 
+def test_square_search_keeps_what_helps():
+    """In thirty features, where trying vertices at random finds half of the gain."""
+    v = LinearValue.random(30, seed=1)
+    black_box, clean = LowValue(value=lambda obs: v(obs).detach()), torch.zeros(4, 30).double()
+    adv = Search(black_box, within=LinfBall(0.3), strategy=Square(tries=300))(clean, generator=streams(clean))
+    assert (-values(v, adv) >= 0.8 * support(LinfBall(0.3), v.weight.detach())).all()
+
+
 @pytest.mark.parametrize("within", CONVEX, ids=repr)
 @given(cleans)
 def test_opposite_objectives_meet_at_opposite_ends(within, clean):
