@@ -86,8 +86,13 @@ class L2Ball:
 
 
 def _norm(x: Tensor) -> Tensor:
-    # In float64, where the square of a float32 neither vanishes nor overflows.
-    norm: Tensor = torch.linalg.vector_norm(flat(x), dim=1, dtype=torch.float64)
+    # In float64 and in units of the largest entry, so that no square vanishes or overflows.
+    rows = flat(x).double()
+    if rows.shape[1] == 0:
+        return rows.sum(1)
+    largest = rows.abs().amax(1, keepdim=True)
+    unit = torch.where((largest > 0) & largest.isfinite(), largest, torch.ones_like(largest))
+    norm: Tensor = torch.linalg.vector_norm(rows / unit, dim=1) * unit.squeeze(1)
     return norm
 
 
