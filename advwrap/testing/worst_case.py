@@ -111,11 +111,11 @@ def shorten(delta: Tensor, within: PerturbationSet) -> Tensor:
         >>> shorten(torch.tensor([[3.0, 4.0]]).double(), L2Ball(1.0))
         tensor([[0.6000, 0.8000]], dtype=torch.float64)
     """
-    inside = within.contains(delta)
-    low = inside.double()
-    high = torch.ones_like(low)
+    outside = ~within.contains(delta)
+    far = delta[outside]
+    low, high = torch.zeros(len(far)).to(far), torch.ones(len(far)).to(far)
     for _ in range(60):
         middle = (low + high) / 2
-        fits = within.contains(delta * middle[:, None])
+        fits = within.contains(far * middle[:, None])
         low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
-    return torch.where(inside[:, None], delta, delta * low[:, None])
+    return delta.masked_scatter(outside[:, None], far * low[:, None])

@@ -17,7 +17,6 @@ from advwrap import (
     LowValue,
     Mixture,
     Noise,
-    RandomSearch,
     RandomVertex,
     Search,
     Square,
@@ -99,11 +98,6 @@ class TestLangevin(AttackContract):
 class TestSquare(AttackContract):
     def make_attack(self, within):
         return Search(LOW, within=within, strategy=Square(tries=5))
-
-
-class TestRandomSearch(AttackContract):
-    def make_attack(self, within):
-        return Search(LOW, within=within, strategy=RandomSearch(tries=4))
 
 
 class TestCorners(AttackContract):

@@ -33,20 +33,8 @@ class TestMaskedL2Ball(SetContract):
         return Masked(L2Ball(eps), torch.tensor([True, False, True]))
 
 
-class TestMaskedL1Ball(SetContract):
-    def make_set(self, eps):
-        return Masked(L1Ball(eps), torch.tensor([True, False, True]))
-
-
 class TestImageL2Ball(SetContract):
     shape = (2, 2)
 
     def make_set(self, eps):
         return L2Ball(eps)
-
-
-class TestImageL1Ball(SetContract):
-    shape = (2, 2)
-
-    def make_set(self, eps):
-        return L1Ball(eps)
