@@ -49,6 +49,13 @@ class Raw(L2Ball):
         return self.project(grad)
 
 
+class Slanted(L2Ball):
+    """Steps towards the best vertex of an ellipsoid, and comes back by the Euclidean projection."""
+
+    def project_in_radii(self, delta):
+        return self.project(delta)
+
+
 class Vanishing(L2Ball):
     """Squares of small float32 numbers are 0, and so is this direction."""
 
@@ -150,6 +157,7 @@ RULES = {
     "test_projection_is_nearest": [Rescaled, Nudging],
     "test_projection_does_not_spread": [],
     "test_steepest_is_best": [Uphill, Unsigned, OneRadius, Raw],
+    "test_walk_reaches_the_best_point": [Slanted, Uphill],
     "test_steepest_does_not_depend_on_the_size_of_the_gradient": [Vanishing, Raw],
     "test_samples_fill_the_set": [Wide, Constant, Shared],
     "test_rows_are_independent": [Spreading, WholeBatch, Anything],

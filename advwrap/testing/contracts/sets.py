@@ -137,6 +137,24 @@ class SetContract:
         assert self._close(within, best, scaled), f"2**{power} times a gradient is as steep."
         assert (within.steepest(torch.zeros_like(grad)) == 0).all(), "no gradient, no step."
 
+    @rule
+    def test_walk_reaches_the_best_point(self, data: st.DataObject) -> None:
+        """Steps along `steepest` and back into the set end where a linear function is largest.
+
+        An attack walks with ``project_in_radii`` where a set has it, with `project` otherwise.
+        """
+        if not self.convex:
+            return
+        within = self._set(data)
+        grad = data.draw(strategies.observations(shape=self.shape, rows=1, dtype=torch.float64))
+        nearest = getattr(within, "project_in_radii", within.project)
+        best = within.steepest(grad)
+        x = within.sample(grad, Streams.seeded([data.draw(strategies.seeds())]))
+        for _ in range(40):
+            x = nearest(x + 2 * best)
+        reached, possible = (x * grad).sum(), (best * grad).sum()
+        assert reached >= possible * (1 - 1e-6), f"a walk must reach {possible}, got to {reached}."
+
     # Randomness
 
     @rule
