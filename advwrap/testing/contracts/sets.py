@@ -145,11 +145,13 @@ class SetContract:
         """
         if not self.convex:
             return
-        within = self._set(data)
-        grad = data.draw(strategies.observations(shape=self.shape, rows=1, dtype=torch.float64))
+        streams, like = Streams.seeded([data.draw(strategies.seeds())]), torch.zeros(1, *self.shape).double()
+        # Unequal radii and no zeros: where a walk that mixes two geometries goes wrong.
+        within = self.make_set(streams.uniform(like, 0.1, 1.0)[0])
+        grad = streams.normal(like)
         nearest = getattr(within, "project_in_radii", within.project)
         best = within.steepest(grad)
-        x = within.sample(grad, Streams.seeded([data.draw(strategies.seeds())]))
+        x = within.sample(grad, streams)
         for _ in range(40):
             x = nearest(x + 2 * best)
         reached, possible = (x * grad).sum(), (best * grad).sum()
