@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,15 +21,18 @@ from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.sets.rows import per_row
 from advwrap.victims import Context
 
+Probability = float | Callable[[], float | Tensor] | None
+
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """Each row suffers one of several attacks, chosen at random.
 
-    Source: the kappa mixture of VALT-EPS is ``Mixture((kappa, PGD(...)), (1 - kappa, Noise(...)))``.
+    Source: the kappa mixture of VALT-EPS is ``Mixture((kappa, PGD(...)), (None, Noise(...)))``.
 
     Args:
-        terms: Pairs (probability, attack); the probabilities add up to 1.
+        terms: Pairs (probability, attack). A probability may be a schedule, a callable without arguments that is asked
+            at every call; None for the last one is the rest. They add up to 1.
 
     Raises:
         ValueError: If they do not.
@@ -42,13 +46,21 @@ class Mixture:
         True
     """
 
-    terms: tuple[tuple[float, Attack], ...]
+    terms: tuple[tuple[Probability, Attack], ...]
 
-    def __init__(self, *terms: tuple[float, Attack]) -> None:
+    def __init__(self, *terms: tuple[Probability, Attack]) -> None:
         check(len(terms) > 0, "`terms` must hold at least one (probability, attack) pair, got none.")
-        weights = [p for p, _ in terms]
-        check(all(0 <= p <= 1 for p in weights), f"probabilities must be in [0, 1], got {weights}.")
-        check(math.isclose(sum(weights), 1.0, abs_tol=1e-9), f"probabilities must add up to 1, got {weights}.")
+        chances = [p for p, _ in terms]
+        open_ended = chances[-1] is None
+        check(None not in chances[:-1], f"only the last probability may be None (the rest), got {chances}.")
+        if not any(callable(p) for p in chances):
+            weights: list[float] = [p for p in chances if p is not None]  # type: ignore[misc]
+            check(all(0 <= p <= 1 for p in weights), f"probabilities must be in [0, 1], got {weights}.")
+            total = sum(weights)
+            check(
+                total <= 1 + 1e-9 if open_ended else math.isclose(total, 1.0, abs_tol=1e-9),
+                f"probabilities must add up to 1, got {chances}.",
+            )
         object.__setattr__(self, "terms", terms)
 
     def __call__(
@@ -64,13 +76,13 @@ class Mixture:
         streams = as_streams(generator, clean)
         dice = streams.uniform(torch.empty(clean.shape[0], dtype=torch.float64, device=clean.device))
         perturbed = clean.detach().clone()
-        below = 0.0
-        for i, (p, attack) in enumerate(self.terms):
-            last = i == len(self.terms) - 1
-            rows = (dice >= below) if last else (dice >= below) & (dice < below + p)
-            below += p
+        below: float | Tensor = 0.0
+        for p, attack in self.terms[:-1]:
+            above = below + (p() if callable(p) else p)  # type: ignore[operator]
+            rows = (dice >= below) & (dice < above)
             perturbed = on_rows(attack, rows, perturbed, clean, context, bounds, streams)
-        return perturbed
+            below = above
+        return on_rows(self.terms[-1][1], dice >= below, perturbed, clean, context, bounds, streams)
 
     def __repr__(self) -> str:
         return f"Mixture({', '.join(map(repr, self.terms))})"
@@ -178,6 +190,9 @@ def on_rows(
 
     Shapes: rows [B] bool, otherwise and clean [B, ...] -> [B, ...].
     """
+    if torch.compiler.is_compiling():  # shapes in a graph do not depend on data: attack all, keep some
+        every = attack(clean, context=context, bounds=bounds, generator=streams.fork())
+        return torch.where(per_row(rows, clean), every, otherwise)
     if bool(rows.all()):
         return attack(clean, context=context, bounds=bounds, generator=streams[rows])
     if not bool(rows.any()):

@@ -18,6 +18,8 @@ def differentiable(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @wraps(call)
     def outside(attack: Any, clean: Tensor, *, context: Any = None, **options: Any) -> Tensor:
+        if torch.compiler.is_compiling():  # a graph has no inference mode to step out of
+            return call(attack, clean, context=context, **options)
         if not (torch.is_inference_mode_enabled() or (isinstance(clean, Tensor) and clean.is_inference())):
             return call(attack, clean, context=context, **options)
         with torch.inference_mode(False):

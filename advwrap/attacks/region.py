@@ -111,10 +111,10 @@ class BallRegion:
         clean = self.clean.double()
         delta = x.double() - clean
         inside = self.within.contains(delta)
-        if not bool(inside.all()):
+        if not _all(inside):
             near = self._inwards(delta, clean)
             done = self.within.contains(near.double() - clean)
-            if not bool(done.all()):
+            if not _all(done):
                 near = torch.where(per_row(done, x), near, self._inwards_or_clean(x, clean))
             # A row that was inside keeps its bits, whatever its neighbours need.
             x = torch.where(per_row(inside, x), x, near)
@@ -166,6 +166,11 @@ class FiniteRegion:
     def _pick(self, score: Tensor) -> Tensor:
         best = score.argmax(0)
         return self.candidates[best, torch.arange(best.shape[0], device=best.device)]
+
+
+def _all(rows: Tensor) -> bool:
+    """Whether all rows are known to be True; inside a compiled graph nothing is known."""
+    return not torch.compiler.is_compiling() and bool(rows.all())
 
 
 def _features(x: Tensor) -> Tensor:

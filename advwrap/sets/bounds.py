@@ -34,6 +34,7 @@ class Bounds:
     _cache: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = field(
         default_factory=dict, repr=False, init=False
     )
+    unbounded: bool = field(init=False, repr=False, default=True)
 
     def __post_init__(self) -> None:
         for name in ("low", "high"):
@@ -43,14 +44,8 @@ class Bounds:
         low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
         check(not bool(low.isnan().any() or high.isnan().any()), f"`low` and `high` must not be NaN, got {self}.")
         check(bool((low <= high).all()), f"`low` must be <= `high`, got low {low} and high {high}.")
-
-    @property
-    def unbounded(self) -> bool:
-        """Whether there is no limit at all, so that clamping can be skipped."""
-        if "unbounded" not in self.__dict__:
-            low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
-            self.__dict__["unbounded"] = bool((low == -math.inf).all() and (high == math.inf).all())
-        return bool(self.__dict__["unbounded"])
+        # No limit at all: clamping can be skipped.
+        object.__setattr__(self, "unbounded", bool((low == -math.inf).all() and (high == math.inf).all()))
 
     def around(self, clean: Tensor) -> tuple[Tensor, Tensor]:
         """The limits for each row, widened where the clean value itself is outside them.

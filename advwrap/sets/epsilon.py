@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,10 +48,14 @@ def resolve(eps: Epsilon, like: Tensor) -> float | Tensor:
     Raises:
         ValueError: If a per-feature `eps` does not broadcast to ``like.shape[1:]``.
     """
-    value = checked(eps()) if callable(eps) else eps
+    value: Any = eps  # a float or a tensor in the end
+    if callable(eps):
+        # A check would look at the number, and a graph may not depend on it.
+        value = eps() if torch.compiler.is_compiling() else checked(eps())
     if not isinstance(value, Tensor):
         # A radius beyond the largest number of a short dtype is no limit there.
-        return value if value <= 1.0 else min(value, torch.finfo(like.dtype).max)  # type: ignore[operator,type-var,return-value]
+        number: float = value
+        return number if number <= 1.0 else min(number, torch.finfo(like.dtype).max)
     features = tuple(like.shape[1:])
     sizes = zip(reversed(value.shape), reversed(features), strict=False)
     check(
@@ -63,13 +68,16 @@ def resolve(eps: Epsilon, like: Tensor) -> float | Tensor:
 
 @dataclass(eq=False)
 class Linear:
-    """A radius that moves linearly from `start` to `end` within `steps` steps, and stays before and after.
+    """A number that moves linearly from `start` to `end` within `steps` steps, and stays before and after.
 
     eps(t) = start + (end - start) clip((t - begin) / steps, 0, 1)
 
+    For radii, probabilities, coefficients, temperatures. Inside a compiled graph it is a tensor that `advance` changes
+    in place: a number would become a constant of the graph.
+
     Args:
-        start: The first radius.
-        end: The last radius.
+        start: The first value.
+        end: The last value.
         steps: How long it takes from one to the other.
         begin: The step at which it begins to move.
         t: The present step; `advance` moves it.
@@ -92,11 +100,20 @@ class Linear:
     def __post_init__(self) -> None:
         check(self.steps >= 1, f"`steps` must be >= 1, got {self.steps}.")
         checked(self.start), checked(self.end)
+        self._tensor = torch.tensor(self._at(self.t), dtype=torch.float64)
 
-    def __call__(self) -> float:
-        """The present radius."""
-        progress = min(max((self.t - self.begin) / self.steps, 0.0), 1.0)
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "t" and hasattr(self, "_tensor"):
+            self._tensor.fill_(self._at(value))
+
+    def _at(self, t: int) -> float:
+        progress = min(max((t - self.begin) / self.steps, 0.0), 1.0)
         return self.start + (self.end - self.start) * progress
+
+    def __call__(self) -> float | Tensor:
+        """The present value."""
+        return self._tensor if torch.compiler.is_compiling() else self._at(self.t)
 
     def advance(self, steps: int = 1) -> None:
         """Move `steps` forward, usually once per training step."""
