@@ -11,6 +11,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from advwrap.victims.laws import CategoricalLaw, Law, NormalLaw, law_of
+from advwrap.victims.slope import log_slope
+
+Normal = Callable[[Tensor], Tensor]
+"""Returns numbers from N(0, 1) in the shape of its argument: `Streams.normal`, say."""
 
 
 class Head(Protocol):
@@ -22,6 +26,14 @@ class Head(Protocol):
 
     def law(self, output: Any) -> Law:
         """The action distribution, before a tanh where there is one."""
+        ...
+
+    def draw(self, output: Any, normal: Normal) -> tuple[Tensor, Tensor]:
+        """A random action [B, A] that can be differentiated, and its log-density [B], after a tanh.
+
+        The probabilities and minus the entropy of a discrete policy: what a random action would give on average.
+        A deterministic policy has no density; 0 stands for it.
+        """
         ...
 
 
@@ -36,6 +48,10 @@ class DeterministicHead:
     def law(self, output: Tensor) -> Law:
         """N(output, 1): its KL divergence is half the squared distance of the actions."""
         return NormalLaw(_tensor(output), torch.ones_like(output))
+
+    def draw(self, output: Tensor, normal: Normal) -> tuple[Tensor, Tensor]:
+        """The output and 0."""
+        return _tensor(output), output.new_zeros(output.shape[:1])
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,10 @@ class NormalHead:
             return NormalLaw(loc, scale)
         return NormalLaw(output, torch.as_tensor(self.std, dtype=output.dtype, device=output.device).expand_as(output))
 
+    def draw(self, output: Any, normal: Normal) -> tuple[Tensor, Tensor]:
+        """squash(z), z = loc + scale xi, and log N(z; loc, scale) - sum_j log |squash'(z_j)|."""
+        return _reparameterised(self.law(output), self.squash, normal)
+
 
 @dataclass(frozen=True)
 class CategoricalHead:
@@ -74,6 +94,10 @@ class CategoricalHead:
     def law(self, output: Tensor) -> Law:
         """Categorical(logits)."""
         return CategoricalLaw(_tensor(output))
+
+    def draw(self, output: Tensor, normal: Normal) -> tuple[Tensor, Tensor]:
+        """The probabilities [B, n] and sum_a p_a log p_a: no action is drawn."""
+        return _expected(self.law(output))
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,11 @@ class DistributionHead:
         """Its closed form where there is one."""
         return law_of(output)
 
+    def draw(self, output: Distribution, normal: Normal) -> tuple[Tensor, Tensor]:
+        """Of a normal or a categorical one."""
+        law = law_of(output)
+        return _expected(law) if isinstance(law, CategoricalLaw) else _reparameterised(law, None, normal)
+
 
 @dataclass(frozen=True)
 class OutputHead:
@@ -101,6 +130,10 @@ class OutputHead:
     def law(self, output: Any) -> Law:
         """The action distribution."""
         return self._head(output).law(output)
+
+    def draw(self, output: Any, normal: Normal) -> tuple[Tensor, Tensor]:
+        """A random action and its log-density."""
+        return self._head(output).draw(output, normal)
 
     def _head(self, output: Any) -> Head:
         if isinstance(output, Distribution):
@@ -115,3 +148,21 @@ def _tensor(output: Any) -> Tensor:
             "Fix: wrap it in advwrap.victims.Deterministic, Gaussian or Categorical."
         )
     return output
+
+
+def _reparameterised(law: Law, squash: Callable[[Tensor], Tensor] | None, normal: Normal) -> tuple[Tensor, Tensor]:
+    if not isinstance(law, NormalLaw):
+        kind = type(getattr(law, "distribution", law)).__name__
+        raise TypeError(
+            f"no random action can be drawn from the victim's {kind} with random numbers of ours. "
+            "Fix: wrap its network in advwrap.victims.Gaussian(net, squash=torch.tanh), or use its mean action."
+        )
+    z = law.loc + law.scale * normal(law.loc)
+    action = z if squash is None else squash(z)
+    return action, law.log_prob(z) - log_slope(squash, z)
+
+
+def _expected(law: Law) -> tuple[Tensor, Tensor]:
+    assert isinstance(law, CategoricalLaw)
+    probs = law.probs
+    return probs, (probs * law.logits.log_softmax(-1)).sum(-1)

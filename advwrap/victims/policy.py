@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from advwrap.victims.chain import Pullback
-from advwrap.victims.heads import CategoricalHead, DeterministicHead, Head, NormalHead, OutputHead
+from advwrap.victims.heads import CategoricalHead, DeterministicHead, Head, Normal, NormalHead, OutputHead
 from advwrap.victims.laws import Law
 from advwrap.victims.network import Network
 
@@ -68,6 +68,17 @@ class Policy:
     def law(self, observation: Tensor, context: Context | None = None) -> Law:
         """The action distribution, before a tanh where there is one."""
         return self.head.law(self.output(observation, context))
+
+    def draw(self, observation: Tensor, normal: Normal, context: Context | None = None) -> tuple[Tensor, Tensor]:
+        """A random action [B, A] and its log-density [B]; a discrete policy's probabilities and minus its entropy.
+
+        Args:
+            observation: What the policy sees, [B, ...].
+            normal: Returns numbers from N(0, 1) in the shape of its argument: `Streams.normal`, say. The action is a
+                differentiable function of them, of the observation and of the policy's parameters.
+            context: What else the policy reads.
+        """
+        return self.head.draw(self.output(observation, context), normal)
 
     def then(self, read: Callable[[Any], Any], score: Callable[[Any], Tensor], context: Context | None = None) -> Score:
         """The score x -> score(read(output at x)), known as a chain where the network is one.

@@ -12,7 +12,7 @@ from tensordict.utils import NestedKey
 from torch import Tensor
 from torch.distributions import Distribution
 
-from advwrap.victims.heads import CategoricalHead, DeterministicHead, DistributionHead, Head, NormalHead
+from advwrap.victims.heads import CategoricalHead, DeterministicHead, DistributionHead, Head, Normal, NormalHead
 from advwrap.victims.laws import Law, NormalLaw
 from advwrap.victims.squash import Squash, tanh_delta, tanh_normal
 
@@ -104,6 +104,10 @@ class SquashedHead:
         """N(squash(output), 1)."""
         action = self.squash(output)
         return NormalLaw(action, torch.ones_like(action))
+
+    def draw(self, output: Tensor, normal: Normal) -> tuple[Tensor, Tensor]:
+        """squash(output) and 0."""
+        return self.squash(output), output.new_zeros(output.shape[:1])
 
 
 @dataclass(frozen=True, eq=False)
