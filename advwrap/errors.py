@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 
 class GradientError(RuntimeError):
     """The objective has no gradient with respect to the input that the attack perturbs."""
@@ -27,3 +29,25 @@ def check(condition: bool, message: str, *, fix: str | None = None) -> None:
     """
     if not condition:
         raise ValueError(message if fix is None else f"{message} Fix: {fix}")
+
+
+def check_integer(name: str, value: object, *, least: int, fix: str | None = None) -> None:
+    """Raise a `ValueError` unless `value` is an integer (of Python or NumPy, no bool) of at least `least`.
+
+    Args:
+        name: The argument.
+        value: What was given for it.
+        least: The smallest value that is allowed.
+        fix: One line that says what to do instead.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_integer("restarts", 1.5, least=1)
+        Traceback (most recent call last):
+        ...
+        ValueError: `restarts` must be an integer >= 1, got 1.5.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    check(whole and value >= least, f"`{name}` must be an integer >= {least}, got {value!r}.", fix=fix)  # type: ignore[operator]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advwrap.errors import check
+from advwrap.errors import check, check_integer
 from advwrap.randomness import Streams
 from advwrap.victims import AnyPolicy, Context, as_policy
 from advwrap.victims.laws import CategoricalLaw
@@ -105,7 +105,7 @@ class EveryNth(Budget):
         offset: The first step attacked.
 
     Raises:
-        ValueError: If `n` < 1 or `offset` < 0; when called, if nobody counts the steps.
+        ValueError: If `n` is no integer >= 1 or `offset` none >= 0; when called, if nobody counts the steps.
 
     Example:
         >>> import torch
@@ -119,8 +119,8 @@ class EveryNth(Budget):
     offset: int = 0
 
     def __post_init__(self) -> None:
-        check(self.n >= 1, f"`n` must be >= 1, got {self.n}.")
-        check(self.offset >= 0, f"`offset` must be >= 0, got {self.offset}.")
+        check_integer("n", self.n, least=1)
+        check_integer("offset", self.offset, least=0)
 
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """By the step of the episode."""
@@ -136,7 +136,7 @@ class AtMost(Budget):
         n: The number of steps; 0 is no attack.
 
     Raises:
-        ValueError: If `n` < 0; when called, if nobody counts the attacked steps.
+        ValueError: If `n` is no integer >= 0; when called, if nobody counts the attacked steps.
 
     Example:
         >>> import torch
@@ -148,7 +148,7 @@ class AtMost(Budget):
     n: int
 
     def __post_init__(self) -> None:
-        check(isinstance(self.n, int) and self.n >= 0, f"`n` must be an integer >= 0, got {self.n!r}.")
+        check_integer("n", self.n, least=0)
 
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """By the number of attacked steps so far."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evaluate, gradient
 from advwrap.attacks.inference import differentiable
 from advwrap.attacks.region import AnySet, BallRegion, check_batch, region
-from advwrap.errors import check
+from advwrap.errors import check, check_integer
 from advwrap.objectives import Objective, Score
 from advwrap.objectives.checking import check_objective
 from advwrap.randomness import Streams, as_streams
@@ -31,11 +31,7 @@ def _ball(clean: Tensor, within: AnySet, bounds: Bounds) -> BallRegion:
 
 
 def _check_steps(steps: int) -> None:
-    check(
-        isinstance(steps, int) and not isinstance(steps, bool) and steps >= 1,
-        f"`steps` must be an integer >= 1, got {steps!r}.",
-        fix="use Identity() for no attack.",
-    )
+    check_integer("steps", steps, least=1, fix="use Identity() for no attack.")
 
 
 def _check_step_size(step_size: StepSize | None) -> None:
@@ -144,7 +140,7 @@ class PGD:
         check_objective(self.objective)
         _check_steps(self.steps)
         _check_step_size(self.step_size)
-        check(self.restarts >= 1, f"`restarts` must be >= 1, got {self.restarts}.")
+        check_integer("restarts", self.restarts, least=1)
         check(0 <= self.random_start <= 1, f"`random_start` must be in [0, 1], got {self.random_start}.")
 
     @differentiable

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advwrap.attacks.ascent import better, evaluate
 from advwrap.attacks.region import AnySet, FiniteRegion, Region, region
-from advwrap.errors import check
+from advwrap.errors import check, check_integer
 from advwrap.objectives import Objective, Score
 from advwrap.objectives.checking import check_objective
 from advwrap.randomness import Streams, as_streams
@@ -36,7 +36,7 @@ class RandomSearch:
         tries: Number of evaluations.
 
     Raises:
-        ValueError: If `tries` < 1.
+        ValueError: If `tries` is no integer >= 1.
 
     Example:
         >>> import torch
@@ -50,7 +50,7 @@ class RandomSearch:
     tries: int = 64
 
     def __post_init__(self) -> None:
-        check(self.tries >= 1, f"`tries` must be >= 1, got {self.tries}.")
+        check_integer("tries", self.tries, least=1)
 
     def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
         """Search the region."""
@@ -73,7 +73,7 @@ class Corners:
         max_features: Refuse more features than this: there are 2^n corners.
 
     Raises:
-        ValueError: If the input has more features.
+        ValueError: If `max_features` is no integer >= 1; when called, if the input has more features.
 
     Example:
         >>> import torch
@@ -84,6 +84,9 @@ class Corners:
     """
 
     max_features: int = 10
+
+    def __post_init__(self) -> None:
+        check_integer("max_features", self.max_features, least=1)
 
     def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
         """Search the region."""
@@ -117,7 +120,7 @@ class Square:
         share: First block size, as a fraction of the features.
 
     Raises:
-        ValueError: If `tries` < 1 or `share` is not in (0, 1].
+        ValueError: If `tries` is no integer >= 1 or `share` is not in (0, 1].
 
     Example:
         >>> import torch
@@ -132,7 +135,7 @@ class Square:
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        check(self.tries >= 1, f"`tries` must be >= 1, got {self.tries}.")
+        check_integer("tries", self.tries, least=1)
         check(0 < self.share <= 1, f"`share` must be in (0, 1], got {self.share}.")
 
     def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
@@ -173,7 +176,7 @@ class CrossEntropyMethod:
         elite: How many of them the next Gaussian is fitted to.
 
     Raises:
-        ValueError: If `rounds` < 1 or `elite` is not in 2..`samples`.
+        ValueError: If `rounds` < 1, `elite` is not in 2..`samples`, or one of the three is no integer.
 
     Example:
         >>> import torch
@@ -190,8 +193,10 @@ class CrossEntropyMethod:
     elite: int = 4
 
     def __post_init__(self) -> None:
-        check(self.rounds >= 1, f"`rounds` must be >= 1, got {self.rounds}.")
-        check(1 < self.elite <= self.samples, f"`elite` must be in 2..samples ({self.samples}), got {self.elite}.")
+        check_integer("rounds", self.rounds, least=1)
+        check_integer("samples", self.samples, least=2)
+        check_integer("elite", self.elite, least=2)
+        check(self.elite <= self.samples, f"`elite` must be <= `samples` ({self.samples}), got {self.elite}.")
 
     def __call__(self, score: Score, area: Region, streams: Streams) -> Tensor:
         """Search the region."""
