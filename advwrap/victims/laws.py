@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -58,14 +58,14 @@ class NormalLaw:
 
     def kl(self, other: Law) -> Tensor:
         """sum_j (log(sigma'_j / sigma_j) + (sigma_j^2 + (mu_j - mu'_j)^2) / (2 sigma'_j^2) - 1/2)."""
-        assert isinstance(other, NormalLaw)
+        other = _alike(self, other)
         ratio = self.scale / other.scale
         z = (self.loc - other.loc) / other.scale
         return (0.5 * (ratio.square() + z.square() - 1) - ratio.log()).sum(-1)
 
     def cross_entropy(self, other: Law) -> Tensor:
         """sum_j (log sigma'_j + (sigma_j^2 + (mu_j - mu'_j)^2) / (2 sigma'_j^2) + log(2 pi) / 2)."""
-        assert isinstance(other, NormalLaw)
+        other = _alike(self, other)
         ratio, z = self.scale / other.scale, (self.loc - other.loc) / other.scale
         return (0.5 * (ratio.square() + z.square()) + other.scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
 
@@ -104,13 +104,13 @@ class CategoricalLaw:
 
     def kl(self, other: Law) -> Tensor:
         """sum_a p_a (log p_a - log p'_a)."""
-        assert isinstance(other, CategoricalLaw)
+        other = _alike(self, other)
         log_p = self.logits.log_softmax(-1)
         return (log_p.exp() * (log_p - other.logits.log_softmax(-1))).sum(-1)
 
     def cross_entropy(self, other: Law) -> Tensor:
         """- sum_a p_a log p'_a."""
-        assert isinstance(other, CategoricalLaw)
+        other = _alike(self, other)
         return -(self.probs * other.logits.log_softmax(-1)).sum(-1)
 
     def mode(self) -> Tensor:
@@ -134,8 +134,13 @@ class OtherLaw:
 
     def kl(self, other: Law) -> Tensor:
         """As torch computes it."""
-        assert isinstance(other, OtherLaw)
-        return kl_divergence(self.distribution, other.distribution)
+        other = _alike(self, other)
+        try:
+            return kl_divergence(self.distribution, other.distribution)
+        except NotImplementedError:
+            if type(self.distribution) is type(other.distribution):
+                raise
+            raise _unlike(self, other) from None
 
     def cross_entropy(self, other: Law) -> Tensor:
         """KL plus entropy."""
@@ -149,6 +154,27 @@ class OtherLaw:
             except (AttributeError, NotImplementedError, RuntimeError):
                 continue
         raise TypeError(f"the policy's {type(self.distribution).__name__} has no deterministic action, mode or mean.")
+
+
+L = TypeVar("L", bound=Law)
+
+
+def _alike(law: L, other: Law) -> L:
+    """The other one, as a law of the same kind; only those can be compared."""
+    if not isinstance(other, type(law)):
+        raise _unlike(law, other)
+    return other
+
+
+def _unlike(law: Law, other: Law) -> TypeError:
+    first, second = (
+        type(x.distribution).__name__ if isinstance(x, OtherLaw) else type(x).__name__.removesuffix("Law")
+        for x in (law, other)
+    )
+    return TypeError(
+        f"the policy must return the same kind of distribution for every observation, got {first} and {second}. "
+        "Fix: decide the kind outside of the policy; a tensor or a (loc, scale) pair counts as a Normal."
+    )
 
 
 def law_of(distribution: Distribution) -> Law:
