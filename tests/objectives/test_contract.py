@@ -20,6 +20,7 @@ from advwrap.testing.victims import BlackBoxPolicy
 from advwrap.victims import Categorical, Gaussian
 
 NET = BatchNormPolicy(3, 2)
+VALUE = torch.nn.Sequential(BatchNormPolicy(3, 2), torch.nn.Linear(2, 1))
 CRITICS = [torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)) for _ in range(2)]
 
 
@@ -96,15 +97,24 @@ class TestHighCost(ObjectiveContract):
     def make_objective(self):
         return HighCost(NET, CRITICS)
 
+    def modules(self):
+        return [NET, *CRITICS]
+
 
 class TestHighReward(ObjectiveContract):
     def make_objective(self):
-        return HighReward(value=torch.nn.Linear(3, 1))
+        return HighReward(value=VALUE)
+
+    def modules(self):
+        return [VALUE]
 
 
 class TestWeightedSum(ObjectiveContract):
     def make_objective(self):
         return WeightedSum((0.3, ActionShift(NET)), (-2.0, LowValue(NET, CRITICS)))
+
+    def modules(self):
+        return [NET, *CRITICS]
 
 
 class TestGRU(ObjectiveContract):
