@@ -1,4 +1,4 @@
-"""The contracts on the pages "add your own" hold for the blocks on these pages."""
+"""The contracts on the pages "add your own" and "test your own" hold for the blocks on these pages."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.docs.test_code_blocks import ROOT, blocks
 
-PAGES = sorted((ROOT / "docs" / "add-your-own").glob("*.md"))
+PAGES = [*sorted((ROOT / "docs" / "add-your-own").glob("*.md")), ROOT / "docs" / "testing.md"]
 SETTINGS = """
 from hypothesis import settings
 
