@@ -19,6 +19,7 @@ LAYERS = [
     {"clock"},
     {"sets"},
     {"victims"},
+    {"bounds"},
     {"objectives"},
     {"attacks"},
     {"modules"},
