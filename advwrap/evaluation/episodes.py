@@ -34,6 +34,14 @@ def play(policy: Any, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, advan
 
     Returns:
         The sums of every episode.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> mode = {"autoreset_mode": AutoresetMode.DISABLED}
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync", vector_kwargs=mode)
+        >>> tally = play(lambda obs: (obs[:, 2] > 0).long(), envs, episodes=3, advance=lambda ended: None)
+        >>> len(tally.returns), bool((tally.returns == tally.lengths).all())  # a reward of 1 per step
+        (3, True)
     """
     mode = envs.metadata.get("autoreset_mode")
     check(

@@ -28,6 +28,16 @@ def draw_curve(results: Results) -> Figure:
 
     Lines are mean returns, shades their 95 % bootstrap intervals; each line begins at the natural
     return.
+
+    Example:
+        >>> from advwrap.evaluation import Cell, Provenance
+        >>> cells = (
+        ...     Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0)),
+        ...     Cell("sac", "pgd", 0.1, (0, 1), (3.0, 4.0), (5, 5), (0.1, 0.1)),
+        ... )
+        >>> figure = draw_curve(Results(cells, Provenance("Task-v0")))
+        >>> [panel.get_title() for panel in figure.axes]
+        ['sac']
     """
     # Imported here: drawing needs matplotlib, evaluating does not. Not pyplot, which opens windows.
     from matplotlib.figure import Figure
@@ -54,7 +64,17 @@ def draw_curve(results: Results) -> Figure:
 
 
 def save_curve(results: Results, path: str | os.PathLike[str]) -> Path:
-    """Draw `draw_curve` into a PNG file."""
+    """Draw `draw_curve` into a PNG file.
+
+    Example:
+        >>> import tempfile
+        >>> from advwrap.evaluation import Provenance
+        >>> natural = Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save_curve(Results((natural,), Provenance("Task-v0")), f"{folder}/curve.png")
+        ...     path.read_bytes()[1:4]
+        b'PNG'
+    """
     draw_curve(results).savefig(path, metadata={"Software": None})  # no version stamp in the file
     return Path(path)
 

@@ -40,7 +40,17 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> Path:
 
 
 def markdown(results: Results) -> str:
-    """The text of ``report.md``."""
+    """The text of ``report.md``.
+
+    Example:
+        >>> from advwrap.evaluation import Cell, Provenance
+        >>> cell = Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0))
+        >>> text = markdown(Results((cell,), Provenance("Pendulum-v1")))
+        >>> text.splitlines()[0]
+        '# Robustness on Pendulum-v1'
+        >>> "| sac | 10.00 [9.000, 11.00] |" in text
+        True
+    """
     parts = [
         f"# Robustness on {results.provenance.env}",
         _reading(results),

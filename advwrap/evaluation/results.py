@@ -110,6 +110,17 @@ class Results:
     Args:
         cells: At most one cell per agent, attack and epsilon.
         provenance: Environment, versions, commit, command and seed.
+
+    Example:
+        >>> cells = (
+        ...     Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0)),
+        ...     Cell("sac", "pgd", 0.1, (0, 1), (3.0, 4.0), (5, 5), (0.1, 0.1)),
+        ... )
+        >>> results = Results(cells, Provenance("Task-v0"))
+        >>> results.agents, results.attacks, results.epsilons
+        (('sac',), ('pgd',), (0.1,))
+        >>> print(results.find("sac", "pgd", 0.1).change(results.natural("sac")))
+        -6.500 [-7.000, -6.000]
     """
 
     cells: tuple[Cell, ...]

@@ -24,7 +24,16 @@ class ResultsFileError(ValueError):
 
 
 def save_results(results: Results, path: str | os.PathLike[str]) -> Path:
-    """Write the results as JSON; an existing file is replaced in one move, never half-written."""
+    """Write the results as JSON; an existing file is replaced in one move, never half-written.
+
+    Example:
+        >>> import tempfile
+        >>> cell = Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save_results(Results((cell,), Provenance("Pendulum-v1")), f"{folder}/results.json")
+        ...     json.loads(path.read_text())["cells"][0]["returns"]
+        [9.0, 11.0]
+    """
     path = Path(path)
     content = {
         "format": FORMAT,

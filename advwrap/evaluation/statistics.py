@@ -63,12 +63,22 @@ def rounded(value: float) -> str:
 
 
 def mean(values: ArrayLike, /, *, axis: int = -1) -> Floats:
-    """The arithmetic mean."""
+    """The arithmetic mean.
+
+    Example:
+        >>> float(mean([1.0, 2.0, 6.0]))
+        3.0
+    """
     return np.asarray(np.mean(np.asarray(values, np.float64), axis=axis))
 
 
 def std(values: ArrayLike, /, *, axis: int = -1) -> Floats:
-    """The standard deviation of the sample, with n below the sum, as in the robust-RL tables."""
+    """The standard deviation of the sample, with n below the sum, as in the robust-RL tables.
+
+    Example:
+        >>> float(std([1.0, 3.0]))
+        1.0
+    """
     return np.asarray(np.std(np.asarray(values, np.float64), axis=axis))
 
 

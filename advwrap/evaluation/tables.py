@@ -94,7 +94,19 @@ def in_detail(results: Results) -> TextTable:
 
 
 def table(results: Results) -> Table:
-    """What to print: the worst attack of every epsilon, or every attack of a single epsilon."""
+    """What to print: the worst attack of every epsilon, or every attack of a single epsilon.
+
+    Example:
+        >>> from rich.console import Console
+        >>> from advwrap.evaluation import Provenance
+        >>> cells = (
+        ...     Cell("sac", "natural", 0.0, (0, 1), (9.0, 11.0), (5, 5), (0.0, 0.0)),
+        ...     Cell("sac", "pgd", 0.1, (0, 1), (3.0, 4.0), (5, 5), (0.1, 0.1)),
+        ... )
+        >>> shown = table(Results(cells, Provenance("Task-v0")))
+        >>> [column.header for column in shown.columns], shown.row_count
+        (['', 'sac'], 3)
+    """
     single = len(results.epsilons) == 1
     return (by_attack(results, results.epsilons[0]) if single else by_epsilon(results)).transposed().rich()
 
