@@ -10,6 +10,7 @@ from advwrap.attacks.budgets import (
     WithProbability,
 )
 from advwrap.attacks.combinators import Gated, Mixture, Worst
+from advwrap.attacks.directed import Push, Steered, policy_direction
 from advwrap.attacks.gradient import FGSM, PGD, Langevin
 from advwrap.attacks.learned import Learned
 from advwrap.attacks.plain import GaussianNoise, Identity, Noise, RandomVertex
@@ -35,11 +36,14 @@ __all__ = [
     "Mixture",
     "Noise",
     "OnlyAgents",
+    "Push",
     "RandomSearch",
     "RandomVertex",
     "Search",
     "Square",
+    "Steered",
     "Strategy",
     "WithProbability",
     "Worst",
+    "policy_direction",
 ]

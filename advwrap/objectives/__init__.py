@@ -1,5 +1,6 @@
 """Objectives: what does the adversary maximise?"""
 
+from advwrap.objectives.direction import TowardsDirection
 from advwrap.objectives.policy import ActionShift, AvoidAction, CrossEntropy, PolicyKL, SeekAction
 from advwrap.objectives.protocol import Objective, Score
 from advwrap.objectives.value import HighCost, HighReward, LowValue
@@ -16,5 +17,6 @@ __all__ = [
     "PolicyKL",
     "Score",
     "SeekAction",
+    "TowardsDirection",
     "WeightedSum",
 ]

@@ -1,0 +1,140 @@
+"""What a learned adversary commands: pushes and directions, and the director in front."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tensordict import TensorDict
+from torch import nn
+from torch.nn import functional as F
+
+from advwrap import EveryNth, Gated, L2Ball, Learned, LinfBall, Streams
+from advwrap.attacks import Push, Steered, policy_direction
+from advwrap.objectives.direction import COMMAND
+from advwrap.testing import strategies
+from advwrap.testing.contracts.attacks import AttackContract
+from advwrap.testing.victims import ElementwisePolicy
+
+WEIGHT = torch.tensor([1.0, -2.0, 0.5])
+POLICY = ElementwisePolicy(WEIGHT)
+
+
+class TestPush(AttackContract):
+    random = False
+    dtypes = strategies.FLOATS
+
+    def make_attack(self, within):
+        return Push(within=within)
+
+    def context(self, rows):
+        return {COMMAND: torch.tensor([0.5, -2.0, 1.0]).expand(rows, 3)}
+
+    test_scalars_and_integers_are_refused = None  # they have no command
+
+
+class TestSteeredPush(AttackContract):
+    random = False
+    dtypes = strategies.FLOATS
+
+    def make_attack(self, within):
+        return Steered(POLICY, Push(within=within))
+
+    def modules(self):
+        return [POLICY]
+
+
+class TestSteeredDirection(AttackContract):
+    dtypes = strategies.FLOATS
+
+    def make_attack(self, within):
+        return Steered(POLICY, policy_direction(POLICY, within=within))
+
+    def modules(self):
+        return [POLICY]
+
+
+def victim(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, 32), nn.Tanh(), nn.Linear(32, 3))
+
+
+def data(seed=0, rows=256):
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, 5, generator=draw), torch.randn(rows, 3, generator=draw).clamp(-1, 1)
+
+
+@given(eps=st.floats(0, 2), seed=st.integers(0, 1000))
+def test_a_steered_push_is_a_learned_attack(eps, seed):
+    clean, _ = data(seed, rows=4)
+    torch.manual_seed(seed)
+    adversary = nn.Linear(5, 5)
+    for within in (LinfBall(eps), L2Ball(eps)):
+        one, other = Steered(adversary, Push(within=within))(clean), Learned(adversary, within=within)(clean)
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_the_action_follows_the_director_and_with_the_sign_of_the_reference_flees_it(steps):
+    net, (clean, command) = victim(), data()
+    for reference_sign, sign in ((False, 1), (True, -1)):
+        attack = policy_direction(net, within=LinfBall(0.2), steps=steps, reference_sign=reference_sign)
+        seen = attack(clean, context={COMMAND: command}, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            cosine = F.cosine_similarity(net(seen) - net(clean), command)
+        assert sign * cosine.mean() > 0.4
+        assert (sign * cosine > 0).float().mean() > 0.85
+
+
+def test_one_step_is_the_attack_of_the_reference_code():
+    """s + eps sign(g), g the gradient at a random start that is then dropped; L as the reference computes it."""
+    net, (clean, command), ball = victim(), data(rows=64), LinfBall(0.2)
+    start = clean + 0.1 * ball.sample(clean, Streams.seeded(range(64)))
+    leaf = start.clone().requires_grad_()
+    moved = net(leaf) - net(clean).detach()
+    loss = -(F.cosine_similarity(moved, command) + moved.norm(dim=-1))
+    (g,) = torch.autograd.grad(loss.sum(), leaf)
+    for reference_sign, sign in ((True, 1), (False, -1)):  # the reference ascends its loss
+        attack = policy_direction(net, within=ball, reference_sign=reference_sign)
+        seen = attack(clean, context={COMMAND: command}, generator=Streams.seeded(range(64)))
+        torch.testing.assert_close(seen, clean + sign * 0.2 * g.sign(), rtol=1e-6, atol=1e-6)
+
+
+def test_more_steps_follow_the_director_more_closely():
+    net, (clean, command) = victim(), data()
+
+    def cosine(steps):
+        attack = policy_direction(net, within=LinfBall(0.2), steps=steps)
+        seen = attack(clean, context={COMMAND: command}, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            return F.cosine_similarity(net(seen) - net(clean), command).mean()
+
+    assert cosine(10) > cosine(1) + 0.1
+
+
+def test_the_director_reads_the_truth_and_its_command_is_clipped():
+    calls = []
+
+    def spy(clean, *, context=None, bounds=None, generator=None):
+        calls.append(context[COMMAND])
+        return clean
+
+    clean, _ = data(rows=4)
+    Steered(lambda obs: 100 * obs[:, :3], spy)(clean)
+    torch.testing.assert_close(calls[0], (100 * clean[:, :3]).clamp(-1, 1))
+
+
+@pytest.mark.parametrize("make", [dict, lambda entries: TensorDict(entries, [4])])
+def test_the_context_stays_readable_and_unchanged(make):
+    clean, _ = data(rows=4)
+    context = make({"episode_step": torch.arange(4)})
+    attack = Steered(nn.Linear(5, 5), Gated(Push(within=LinfBall(0.5)), EveryNth(2)))
+    seen = attack(clean, context=context)
+    assert (seen != clean).any(1).tolist() == [True, False, True, False]
+    assert set(context.keys()) == {"episode_step"}
+
+
+def test_without_a_command_the_error_names_the_fix():
+    with pytest.raises(ValueError, match="Learned"):
+        Push(within=LinfBall(0.1))(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        Push(within=LinfBall(0.1))(torch.zeros(2, 3), context={COMMAND: torch.zeros(2, 2)})
