@@ -37,6 +37,15 @@ class TrainedAgent:
         low: Lower limit of the actions.
         high: Upper limit of the actions.
         card: How it was trained: configuration, versions, scores.
+
+    Example:
+        >>> import numpy as np
+        >>> from tensordict.nn import NormalParamExtractor
+        >>> actor = nn.Sequential(nn.Linear(3, 2), NormalParamExtractor())
+        >>> scale, limit = Normaliser(np.zeros(3), np.ones(3)), torch.full((1,), 2.0)
+        >>> agent = TrainedAgent("Pendulum-v1", actor, (), scale, -limit, limit, card={})
+        >>> agent.act(torch.randn(5, 3)).shape, agent.make_env().action_space.shape
+        (torch.Size([5, 1]), (1,))
     """
 
     env: str

@@ -46,6 +46,18 @@ class KeepBest:
         module: The module whose `state_dict` is kept.
         score: Measures the present agent; higher is better.
         every: Frames between two measurements.
+
+    Example:
+        >>> import torch
+        >>> net, scores = nn.Linear(1, 1), iter([5.0, 3.0])
+        >>> keep = KeepBest(net, lambda: next(scores), every=10)
+        >>> best = net.weight.clone()
+        >>> for frames in (10, 20):  # `register` does this in a trainer
+        ...     keep.see(frames)
+        ...     _ = nn.init.zeros_(net.weight)
+        >>> keep.restore()
+        >>> torch.equal(net.weight, best), keep.at, keep.history
+        (True, 10, [(10, 5.0), (20, 3.0)])
     """
 
     def __init__(self, module: nn.Module, score: Callable[[], float], *, every: int) -> None:
