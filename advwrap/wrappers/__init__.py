@@ -1,6 +1,7 @@
 """Wrappers: attacks in Gymnasium, vector and PettingZoo environments; NumPy in, NumPy out."""
 
+from advwrap.wrappers.attackers import PAADAttacker, SARLAttacker
 from advwrap.wrappers.dispatch import AdversarialAction, AdversarialObs
 from advwrap.wrappers.workers import FrozenCopyWarning
 
-__all__ = ["AdversarialAction", "AdversarialObs", "FrozenCopyWarning"]
+__all__ = ["AdversarialAction", "AdversarialObs", "FrozenCopyWarning", "PAADAttacker", "SARLAttacker"]
