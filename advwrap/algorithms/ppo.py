@@ -1,0 +1,331 @@
+"""Proximal policy optimisation: TorchRL's loss, advantages and trainer around any Gymnasium task.
+
+Source: Schulman et al., *Proximal policy optimization algorithms*, 2017, with the details that MuJoCo needs (Engstrom
+et al., *Implementation matters in deep policy gradients*, ICLR 2020): orthogonal weights, a standard deviation that
+does not depend on the state, clipped values, rewards in units of the return's standard deviation, annealed steps.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import AddStateIndependentNormalScale, TensorDictModule
+from torch import nn
+from torchrl.collectors import Collector
+from torchrl.modules import IndependentNormal, ProbabilisticActor, ValueOperator
+from torchrl.objectives import ClipPPOLoss
+from torchrl.objectives.value import GAE
+from torchrl.trainers import LRSchedulerHook, OptimizationStepper, Trainer
+
+from advwrap.errors import check
+from advwrap.progress import progress
+from advwrap.training.gaussian_agent import GaussianAgent, tanh_mlp
+from advwrap.training.minibatches import Minibatches
+from advwrap.training.normaliser import Normaliser
+from advwrap.training.returns import EpisodeReturns, ReturnScale
+from advwrap.training.update import Update
+from advwrap.training.vector_env import VectorGymEnv
+
+AnyVectorEnv = VectorEnv[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Proximal policy optimisation with TorchRL's `ClipPPOLoss`, `GAE` and `PPOTrainer`.
+
+    A Gaussian policy and a value network, each an MLP with tanh; the standard deviation is a parameter that does not
+    depend on the state. The same seed gives the same weights.
+
+    Source: Schulman et al. 2017. The defaults are those that trained the adversaries of Zhang et al., ICLR 2021
+        (2048 steps per iteration, 10 epochs of 32 minibatches), but for time limits, after which the value is
+        bootstrapped here and was not there.
+
+    Args:
+        env: Id of a Gymnasium task, or a function that makes one, with vector observations and box actions.
+        wrap: Put around the vector environment of all copies: ``lambda envs: AdversarialObs(envs, attack)`` trains
+            under attack, ``lambda envs: SARLAttacker(envs, victim, within=...)`` trains an attacker.
+        normaliser: From the task's observations to what is read, beneath `wrap`; None where the task normalises.
+        steps: Environment steps.
+        envs: Copies of the task that run together.
+        horizon: Steps of every copy between two rounds of updates.
+        epochs: Passes over the collected steps.
+        minibatches: Updates per pass.
+        hidden: Units of the hidden layers of both networks.
+        learning_rate: Of the policy.
+        value_learning_rate: Of the value network; by default the same.
+        anneal: Whether both fall linearly to 0.
+        clip: How far the probability ratio may leave 1 before its gradient is cut; also how far a value may leave the
+            one at collection.
+        entropy: Weight of the entropy bonus.
+        gamma: Discount.
+        gae_lambda: Decay of the advantage estimator.
+        initial_std: Standard deviation of the first policy.
+        max_grad_norm: Longer gradients are shortened to this; None for no limit.
+        scale_rewards: Whether to divide rewards by the running standard deviation of the discounted return.
+        compile: Whether to compile the update into one graph.
+        seed: Of everything random.
+
+    Example:
+        >>> agent = PPO("Pendulum-v1", steps=256, envs=2, horizon=64, epochs=1, minibatches=4).train()
+        >>> agent.act(torch.zeros(1, 3)).shape
+        torch.Size([1, 1])
+    """
+
+    env: str | Callable[[], gym.Env[Any, Any]] | None = None
+    wrap: Callable[[AnyVectorEnv], AnyVectorEnv] | None = field(default=None, kw_only=True)
+    normaliser: Normaliser | None = field(default=None, kw_only=True)
+    steps: int = field(default=1_000_000, kw_only=True)
+    envs: int = field(default=8, kw_only=True)
+    horizon: int = field(default=256, kw_only=True)
+    epochs: int = field(default=10, kw_only=True)
+    minibatches: int = field(default=32, kw_only=True)
+    hidden: tuple[int, ...] = field(default=(64, 64), kw_only=True)
+    learning_rate: float = field(default=3e-4, kw_only=True)
+    value_learning_rate: float | None = field(default=None, kw_only=True)
+    anneal: bool = field(default=True, kw_only=True)
+    clip: float = field(default=0.2, kw_only=True)
+    entropy: float = field(default=0.0, kw_only=True)
+    gamma: float = field(default=0.99, kw_only=True)
+    gae_lambda: float = field(default=0.95, kw_only=True)
+    initial_std: float = field(default=1.0, kw_only=True)
+    max_grad_norm: float | None = field(default=None, kw_only=True)
+    scale_rewards: bool = field(default=True, kw_only=True)
+    compile: bool = field(default=False, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "envs", "horizon", "epochs", "minibatches"):
+            check(getattr(self, name) >= 1, f"`{name}` must be >= 1, got {getattr(self, name)}.")
+        check(
+            (self.envs * self.horizon) % self.minibatches == 0,
+            f"`minibatches` must divide envs * horizon ({self.envs * self.horizon}), got {self.minibatches}.",
+        )
+        for name in ("learning_rate", "clip", "initial_std"):
+            check(getattr(self, name) > 0, f"`{name}` must be > 0, got {getattr(self, name)}.")
+        check(0 < self.gamma <= 1, f"`gamma` must be in (0, 1], got {self.gamma}.")
+        check(0 <= self.gae_lambda <= 1, f"`gae_lambda` must be in [0, 1], got {self.gae_lambda}.")
+        check(self.entropy >= 0, f"`entropy` must be >= 0, got {self.entropy}.")
+        check(self.seed >= 0, f"`seed` must be >= 0, got {self.seed}.")
+
+    def train(
+        self,
+        *,
+        advance: Callable[[int], object] | None = None,
+        watch: Callable[[int, GaussianAgent], object] | None = None,
+        watch_every: int = 100_000,
+    ) -> GaussianAgent:
+        """Train to the end. The global generators are put back where they were.
+
+        Args:
+            advance: Called with the number of new environment steps; by default a progress bar.
+            watch: Called with the number of steps and a copy of the present agent, every `watch_every` steps: to save
+                or to measure it.
+            watch_every: How often.
+
+        Returns:
+            The last agent. ``agent.card["history"]`` holds the mean return of the episodes that ended in each round
+            of updates, in the units of the environment as it was wrapped.
+
+        Raises:
+            TypeError: If the task has no vector observations or no box actions.
+            ValueError: If there is no task.
+        """
+        rounds = -(-self.steps // (self.envs * self.horizon))
+        bar = progress("PPO", total=rounds * self.envs * self.horizon)
+        numpy_state = np.random.get_state()  # noqa: NPY002 - tasks and TorchRL's samplers may draw from it
+        with torch.random.fork_rng(devices=[]), bar as counting:
+            torch.manual_seed(self.seed)
+            np.random.seed(self.seed)  # noqa: NPY002
+            try:
+                return _Parts(self).train(advance or counting, watch, watch_every)
+            finally:
+                np.random.set_state(numpy_state)  # noqa: NPY002
+
+    @property
+    def batch(self) -> int:
+        """Environment steps between two rounds of updates."""
+        return self.envs * self.horizon
+
+
+class _Parts:
+    """The pieces of one training, put together."""
+
+    def __init__(self, config: PPO) -> None:
+        self.config = config
+        self.env = VectorGymEnv(_tasks(config))
+        self.env.set_seed(config.seed)
+        features, actions = self.env.observation_spec["observation"].shape[-1], self.env.action_spec.shape[-1]
+        self.policy = tanh_mlp(features, actions, config.hidden, last=0.01)
+        self.scale = AddStateIndependentNormalScale(actions, scale_mapping="exp")
+        self.scale.state_independent_scale.data.fill_(math.log(config.initial_std))
+        self.value = tanh_mlp(features, 1, config.hidden, last=1.0)
+        self.actor = ProbabilisticActor(
+            TensorDictModule(nn.Sequential(self.policy, self.scale), ["observation"], ["loc", "scale"]),
+            in_keys=["loc", "scale"],
+            distribution_class=IndependentNormal,
+            return_log_prob=True,
+        )
+        critic = ValueOperator(self.value, in_keys=["clean_observation"])
+        self.loss = ClipPPOLoss(
+            self.actor,
+            critic,
+            clip_epsilon=config.clip,
+            entropy_bonus=config.entropy > 0,
+            entropy_coeff=config.entropy,
+            critic_coeff=0.5,
+            loss_critic_type="l2",
+            normalize_advantage=True,
+            clip_value=True,
+        )
+        # The loss branches on its value, which a compiled graph could not do on a buffer.
+        del self.loss.clip_value
+        self.loss.clip_value = config.clip
+        self.advantage = GAE(gamma=config.gamma, lmbda=config.gae_lambda, value_network=critic)
+        self.optimizer = self._optimizer()
+        self.episodes = EpisodeReturns(config.envs)
+        self.rewards = ReturnScale(config.envs, gamma=config.gamma) if config.scale_rewards else None
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        config = self.config
+        value_rate = config.learning_rate if config.value_learning_rate is None else config.value_learning_rate
+        policy = [p for name, p in self.loss.named_parameters() if name.startswith("actor")]
+        value = [p for name, p in self.loss.named_parameters() if name.startswith("critic")]
+        groups = [{"params": policy, "lr": config.learning_rate}, {"params": value, "lr": value_rate}]
+        optimizer = torch.optim.Adam(groups, eps=1e-5, fused=True)
+        if (longest := config.max_grad_norm) is not None:
+            # Each network on its own: a large value loss must not slow the policy down.
+            def shorten(*_: Any) -> None:
+                for group in optimizer.param_groups:
+                    nn.utils.clip_grad_norm_(group["params"], longest)
+
+            optimizer.register_step_pre_hook(shorten)
+        return optimizer
+
+    def train(
+        self,
+        advance: Callable[[int], object],
+        watch: Callable[[int, GaussianAgent], object] | None,
+        watch_every: int,
+    ) -> GaussianAgent:
+        """Collect and learn to the end."""
+        config = self.config
+        trainer = self._trainer()
+        history: list[tuple[int, float]] = []
+        seen = 0
+
+        def after() -> None:
+            nonlocal seen
+            advance(config.batch)
+            frames = trainer.collected_frames
+            if self.episodes.ended:
+                history.append((frames, self.episodes.take()))
+            if watch is not None and frames // watch_every > seen:
+                seen = frames // watch_every
+                watch(frames, self._agent(history))
+
+        trainer.register_op("post_steps", after)
+        trainer.train()
+        return self._agent(history)
+
+    def _prepare(self, batch: TensorDictBase) -> TensorDictBase:
+        """Count the episodes, scale the rewards, estimate the advantages: once per batch."""
+        reward, done = batch["next", "reward"], batch["next", "done"]
+        self.episodes.add(reward, done)
+        if self.rewards is not None:
+            batch["next", "reward"] = self.rewards(reward, done)
+        with torch.no_grad():
+            self.advantage(batch)
+        return batch.select(
+            "observation", "clean_observation", "action", "action_log_prob", "advantage", "value_target", "state_value",
+            ("next", "reward"), ("next", "done"), ("next", "terminated"),
+        )  # fmt: skip
+
+    def _trainer(self) -> Trainer:
+        config = self.config
+        rounds = -(-config.steps // config.batch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchRL calls its trainers a prototype
+            trainer = Trainer(
+                collector=Collector(
+                    self.env, self.actor, frames_per_batch=config.batch, total_frames=rounds * config.batch
+                ),
+                total_frames=rounds * config.batch,
+                frame_skip=1,
+                optim_steps_per_batch=config.minibatches,
+                num_epochs=config.epochs,
+                loss_module=self.loss,
+                optimization_stepper=_Silent(Update([self.loss], self.optimizer, compile=config.compile)),
+                progress_bar=False,
+                auto_log_optim_steps=False,
+                clip_grad_norm=False,
+            )
+            trainer.register_op("batch_process", self._prepare)
+        Minibatches(config.minibatches).register(trainer)
+        if config.anneal:
+            schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda done: 1 - done / rounds)
+            LRSchedulerHook(schedule).register(trainer)
+        return trainer
+
+    def _agent(self, history: list[tuple[int, float]]) -> GaussianAgent:
+        """The present networks, copied."""
+        log_std = self.scale.state_independent_scale.data.reshape(-1).clone()
+        space = self.env.envs.single_action_space
+        config = {**asdict_of(self.config), "hidden": list(self.config.hidden)}
+        card = {"algorithm": "PPO", "config": config, "history": list(history)}
+        return GaussianAgent.copied(
+            self.policy,
+            log_std,
+            self.value,
+            low=space.low,
+            high=space.high,
+            normaliser=self.config.normaliser,
+            card=card,
+        )
+
+
+class _Silent(OptimizationStepper):  # type: ignore[misc]
+    """An update whose losses nobody reads: the trainer would average each of them, at a tenth of the update's cost."""
+
+    def __init__(self, update: Update) -> None:
+        self.update = update
+
+    def step(self, trainer: Any, sub_batch: TensorDictBase) -> TensorDict:
+        """One update."""
+        self.update.step(trainer, sub_batch)
+        return TensorDict()
+
+
+def asdict_of(config: PPO) -> dict[str, Any]:
+    """The numbers of a configuration, for a file; functions by name."""
+    names = {"env", "wrap", "normaliser"}
+    known = {name: value for name, value in vars(config).items() if name not in names}
+    env = config.env if isinstance(config.env, str | None) else getattr(config.env, "__name__", repr(config.env))
+    return {"env": env, **known}
+
+
+def _tasks(config: PPO) -> AnyVectorEnv:
+    """The copies of the task, normalised and wrapped."""
+    env = config.env
+    check(env is not None, "`env` must be the id of a task or a function that makes one, got None.")
+
+    def make() -> gym.Env[Any, Any]:
+        task = gym.make(env) if isinstance(env, str) else env()  # type: ignore[misc]
+        return task if config.normaliser is None else config.normaliser.wrap(task)
+
+    envs: AnyVectorEnv = SyncVectorEnv([make] * config.envs, autoreset_mode=AutoresetMode.DISABLED)
+    envs = envs if config.wrap is None else config.wrap(envs)
+    observations, actions = envs.single_observation_space, envs.single_action_space
+    if not (isinstance(observations, gym.spaces.Box) and len(observations.shape) == 1):
+        raise TypeError(f"`env` must have vector observations, got {observations}.")
+    if not (isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1):
+        raise TypeError(f"`env` must have box actions, got {actions}.")
+    return envs
