@@ -1,5 +1,28 @@
-"""Algorithms: named assemblies of the parts, one paper per file."""
+"""Algorithms: learners (SAC, ...) and defences (VALT-EPS, ...), named assemblies of the parts, one paper per file."""
 
-from advwrap.algorithms.sac import SAC, TrainingAttack
+from advwrap.algorithms.attack_training import TrainingAttack
+from advwrap.algorithms.defence import Defence, Hardening, Learner, Undefended
+from advwrap.algorithms.discrete_sac import DiscreteSAC
+from advwrap.algorithms.off_policy import OffPolicy
+from advwrap.algorithms.presets import preset
+from advwrap.algorithms.robust_regulariser import RobustRegulariser
+from advwrap.algorithms.sac import SAC
+from advwrap.algorithms.td3 import TD3
+from advwrap.algorithms.valt_eps import ValtEps
+from advwrap.algorithms.valt_soft import ValtSoft
 
-__all__ = ["SAC", "TrainingAttack"]
+__all__ = [
+    "SAC",
+    "TD3",
+    "Defence",
+    "DiscreteSAC",
+    "Hardening",
+    "Learner",
+    "OffPolicy",
+    "RobustRegulariser",
+    "TrainingAttack",
+    "Undefended",
+    "ValtEps",
+    "ValtSoft",
+    "preset",
+]

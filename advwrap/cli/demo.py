@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from advwrap.algorithms import SAC, TrainingAttack
+from advwrap.algorithms import SAC, OffPolicy, TrainingAttack
 from advwrap.cli.evaluate import measure
 from advwrap.cli.train import run, smaller
 from advwrap.evaluation import Provenance, Results, table, write_report
@@ -22,7 +22,7 @@ from advwrap.training import TrainedAgent, load_agent
 ENV = "InvertedDoublePendulum-v5"
 EPSILONS = (0.01, 0.015, 0.02)
 PLAIN = SAC(ENV, steps=15_000)
-UNDER_ATTACK = SAC(ENV, attack=TrainingAttack(0.03, ramp=(0.0, 0.3)), steps=9_000, evaluate_every=1_000)
+UNDER_ATTACK = SAC(ENV, TrainingAttack(0.03, ramp=(0.0, 0.3)), steps=9_000, evaluate_every=1_000)
 
 
 def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps: int | None = None) -> None:
@@ -36,7 +36,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
     """
     console = Console()
     torch.set_num_threads(1)  # small networks are slower with more, and the attacks run beside the second training
-    configs = [replace(config, seed=seed) for config in (PLAIN, UNDER_ATTACK)]
+    configs: list[OffPolicy] = [replace(config, seed=seed) for config in (PLAIN, UNDER_ATTACK)]
     if steps is not None:
         configs = [smaller(config, steps=max(steps * config.steps // PLAIN.steps, 1)) for config in configs]
     plain, robust = configs
@@ -47,7 +47,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
         agent: TrainedAgent | None = None
         measuring = []
         for name, folder, config in zip(names, folders, (plain, robust), strict=True):
-            what = "plain SAC" if config.attack is None else "the same agent, now under attack"
+            what = "plain SAC" if config is plain else "the same agent, now under attack"
             console.print(f"Training {what} on {ENV} for {config.steps} steps.")
             agent = run(config, folder, start=agent)
             measuring.append(pool.submit(_attack, name, folder, episodes, command))

@@ -12,7 +12,7 @@ from advwrap.training import TrainedAgent
 SUITE: Mapping[str, Callable[[TrainedAgent, float], Attack]] = {
     "noise": lambda agent, eps: Noise(LinfBall(eps)),
     "MAD": lambda agent, eps: PGD(ActionShift(agent.policy), within=LinfBall(eps), steps=10),
-    "PGD on Q": lambda agent, eps: PGD(LowValue(agent.policy, list(agent.critics)), within=LinfBall(eps), steps=10),
+    "PGD on Q": lambda agent, eps: PGD(LowValue(agent.policy, agent.critic), within=LinfBall(eps), steps=10),
     "black box": lambda agent, eps: Search(ActionShift(agent.act), within=LinfBall(eps), strategy=Square(tries=32)),
 }
 """Knows nothing; the policy's gradient; the policy's and the critics' gradients; only the policy's answers."""

@@ -1,13 +1,16 @@
-"""`advwrap train`: one agent, plain or under attack."""
+"""`advwrap train`: agents by name, plain or robust; a killed training goes on where it stopped."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
+import torch
+import tyro
 from rich.console import Console
 
-from advwrap.algorithms import SAC, TrainingAttack
+from advwrap.algorithms import OffPolicy, preset
 from advwrap.attacks import PGD
 from advwrap.cli.play import mean_return
 from advwrap.objectives import LowValue
@@ -18,53 +21,69 @@ from advwrap.training.agent_file import Score
 
 
 def train(
+    name: Annotated[str, tyro.conf.Positional] = "sac",
     env: str = "InvertedDoublePendulum-v5",
     out: Path = Path("runs/agent"),
-    epsilon: float = 0.0,
+    epsilon: float | None = None,
     start: Path | None = None,
-    steps: int = 20_000,
-    seed: int = 0,
+    steps: int | None = None,
+    seed: tuple[int, ...] = (0,),
+    compile: bool | None = None,  # noqa: A002 - the field's word
 ) -> None:
-    """Train SAC, and write agent.safetensors and agent.json.
+    """Train an agent, and write agent.safetensors, agent.json and the log.
+
+    Called again with the same arguments, a training that was stopped goes on from its last checkpoint.
 
     Args:
-        env: Id of a Gymnasium task with vector observations and box actions.
-        out: Folder for the files.
-        epsilon: Radius of the attack on the normalised observations while training; 0 trains plain SAC.
+        name: sac, robust-sac, attacked-sac, valt-eps-sac, valt-soft-sac, and the same with td3 and discrete-sac; "-sac"
+            may be left out.
+        env: Id of a Gymnasium task with vector observations.
+        out: Folder for the files; with several seeds, of one folder for each.
+        epsilon: Radius of the defence on the normalised observations; by default the paper's for the task.
         start: Folder of an agent to go on from; without it the networks begin at random.
-        steps: Environment steps.
-        seed: Of everything random.
+        steps: Environment steps; by default the paper's for the task.
+        seed: Of everything random; several are trained one after the other.
+        compile: Compile the update into one graph: slow to begin, then about twice as fast.
     """
-    config = SAC(env, attack=TrainingAttack(epsilon) if epsilon else None, steps=steps, seed=seed)
-    agent = run(config, out, start=None if start is None else load_agent(start))
-    Console().print(f"kept the weights of step {agent.card['kept']} of {steps}: {out}")
+    torch.set_num_threads(1)  # small networks are slower with more
+    changes = {key: value for key, value in (("steps", steps), ("compile", compile)) if value is not None}
+    config = preset(name, env, **changes)
+    if epsilon is not None:
+        config = replace(config, defence=replace(config.defence, epsilon=epsilon))  # type: ignore[type-var]
+    first = None if start is None else load_agent(start)
+    for number in seed:
+        folder = out / f"seed-{number}" if len(seed) > 1 else out
+        agent = run(replace(config, seed=number), folder, start=first)
+        Console().print(f"kept the weights of step {agent.card['kept']} of {config.steps}: {folder}")
 
 
-def run(config: SAC, out: Path, *, start: TrainedAgent | None = None) -> TrainedAgent:
+def run(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None) -> TrainedAgent:
     """Train with a progress bar and the score that suits the configuration, and save."""
+    out.mkdir(parents=True, exist_ok=True)
     with progress(f"training on {config.env}", total=config.steps) as advance:
-        agent = config.train(start, score=scoring(config), advance=advance)
+        agent = config.train(start, out=out, score=scoring(config), advance=advance)
     save_agent(out, agent)
     return agent
 
 
-def scoring(config: SAC) -> Score:
+def scoring(config: OffPolicy) -> Score:
     """What the kept weights are chosen by: the natural return, and for robust agents the return under PGD on Q.
 
     Measured on 10 episodes from seeds that no evaluation uses, with two thirds of the radius of the training.
     """
-    if config.attack is None:
+    radius = getattr(config.defence, "epsilon", None)
+    if radius is None:
         return mean_return
-    epsilon = 2 * config.attack.epsilon / 3
+    epsilon = 2 * radius / 3
 
     def attacked(agent: TrainedAgent) -> float:
-        attack = PGD(LowValue(agent.policy, list(agent.critics)), within=LinfBall(epsilon), steps=10)
+        attack = PGD(LowValue(agent.policy, agent.critic), within=LinfBall(epsilon), steps=10)
         return mean_return(agent, attack)
 
     return attacked
 
 
-def smaller(config: SAC, *, steps: int) -> SAC:
+def smaller(config: OffPolicy, *, steps: int) -> OffPolicy:
     """The same training with fewer steps, every interval shortened alike."""
     share = steps / config.steps
     return replace(

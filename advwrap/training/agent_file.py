@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from advwrap.training.agent_networks import KINDS, Kind
 from advwrap.training.normaliser import Normaliser
-from advwrap.victims import Gaussian, Policy
+from advwrap.victims import Critic, Policy
 
 WEIGHTS, CARD = "agent.safetensors", "agent.json"
 
@@ -27,16 +27,17 @@ class AgentFileError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class TrainedAgent:
-    """A squashed Gaussian policy with its twin critics, and the observations that it reads.
+    """A policy with its critics, and the observations that it reads.
 
     Args:
         env: The id of the task.
-        actor: Normalised observation -> (loc, scale) before the tanh.
-        critics: (normalised observation, action) -> value, each.
+        actor: The network of the policy, from the normalised observation; see `KINDS`.
+        critics: The networks of the critics.
         normaliser: From the task's observations to what the networks read.
-        low: Lower limit of the actions.
-        high: Upper limit of the actions.
-        card: How it was trained: configuration, versions, scores.
+        low: Lower limit of the actions; of n discrete actions, n zeros.
+        high: Upper limit of the actions; of n discrete actions, n ones.
+        card: How it was trained: configuration, versions, scores. Its entry "policy" names one of `KINDS`, "gaussian"
+            where it is missing.
 
     Example:
         >>> import numpy as np
@@ -57,40 +58,29 @@ class TrainedAgent:
     card: Mapping[str, Any]
 
     @property
+    def kind(self) -> Kind:
+        """How it acts and values."""
+        return KINDS[self.card.get("policy", "gaussian")]
+
+    @property
     def policy(self) -> Policy:
         """The victim: a function of the normalised observation."""
-        centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2
-        return Gaussian(self.actor, squash=lambda x: centre + half * x.tanh())
+        return self.kind.policy(self.actor, self.low, self.high)
+
+    @property
+    def critic(self) -> Critic:
+        """All critics as one: (normalised observation, action) -> [E, B]."""
+        return self.kind.values(self.critics)
 
     def act(self, observation: Tensor) -> Tensor:
-        """The deterministic action for a batch of normalised observations."""
+        """The deterministic action for a batch of normalised observations; indices of discrete actions."""
         with torch.no_grad():
-            return self.policy.mean(observation)
+            action = self.policy.mean(observation)
+        return action.argmax(-1) if self.kind is KINDS["categorical"] else action
 
     def make_env(self) -> gym.Env[Any, Any]:
         """The task as the agent sees it, normalised; attacks go around it."""
         return self.normaliser.wrap(gym.make(self.env))
-
-
-def mlp(inputs: int, outputs: int, hidden: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers with ReLU between them."""
-    sizes = [inputs, *hidden, outputs]
-    layers: list[nn.Module] = []
-    for size, following in pairwise(sizes):
-        layers += [nn.Linear(size, following), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
-
-
-def actor_network(features: int, actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
-    """The network of the policy: observation -> (loc, scale)."""
-    from tensordict.nn import NormalParamExtractor
-
-    return nn.Sequential(mlp(features, 2 * actions, hidden), NormalParamExtractor())
-
-
-def critic_network(features: int, actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
-    """The network of one critic: observation and action, joined -> value."""
-    return mlp(features + actions, 1, hidden)
 
 
 def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
@@ -123,8 +113,9 @@ def load_agent(folder: str | Path) -> TrainedAgent:
         env = str(card.pop("env"))
         hidden = tuple(int(size) for size in card["config"]["hidden"])
         features, actions = tensors["mean"].numel(), tensors["low"].numel()
-        actor = _filled(actor_network(features, actions, hidden), tensors, "actor.")
-        critics = tuple(_filled(critic_network(features, actions, hidden), tensors, f"critic.{i}.") for i in range(2))
+        kind = KINDS[card.get("policy", "gaussian")]
+        actor = _filled(kind.actor(features, actions, hidden), tensors, "actor.")
+        critics = tuple(_filled(kind.critic(features, actions, hidden), tensors, f"critic.{i}.") for i in range(2))
         normaliser = Normaliser(tensors["mean"].numpy(), tensors["std"].numpy())
         return TrainedAgent(env, actor, critics, normaliser, tensors["low"], tensors["high"], card)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as cause:

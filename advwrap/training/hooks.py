@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensordict import TensorDictBase
@@ -89,3 +89,15 @@ class KeepBest:
         """Put the best weights back, if there was any measurement."""
         if self._weights:
             self.module.load_state_dict(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best weights and what is known about them."""
+        history = [list(pair) for pair in self.history]
+        known = {"best": self.best, "at": self.at, "next": self._next, "history": history}
+        return {**known, "weights": self._weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        self.best, self.at, self._next = state["best"], state["at"], state["next"]
+        self.history = [(int(frames), float(score)) for frames, score in state["history"]]
+        self._weights = dict(state["weights"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from advwrap.algorithms import SAC, TrainingAttack
-from advwrap.algorithms.sac import _Parts
+from advwrap.algorithms.off_policy import OffPolicyTraining
 from advwrap.cli.demo import PLAIN, UNDER_ATTACK
 from advwrap.cli.play import mean_return
 from advwrap.cli.suite import SUITE
@@ -30,8 +30,8 @@ def test_another_seed_gives_others() -> None:
 
 
 def test_the_environment_shows_the_attack_to_the_actor_and_the_truth_beside_it() -> None:
-    parts = _Parts(SAC(TASK, TrainingAttack(0.1, ramp=(0.0, 1e-9 + 1 / 120)), **TINY))
-    parts.radius.t = 120
+    parts = OffPolicyTraining(SAC(TASK, TrainingAttack(0.1, ramp=(0.0, 1e-9 + 1 / 120)), **TINY))
+    parts.hardening.schedules[0].t = 120
     steps = parts.environment().rollout(10, break_when_any_done=False)
     delta = steps["observation"] - steps["clean_observation"]
     assert delta.abs().max() <= 0.1 + 1e-6
@@ -39,16 +39,16 @@ def test_the_environment_shows_the_attack_to_the_actor_and_the_truth_beside_it()
 
 
 def test_the_agent_has_the_critics_that_the_loss_trains() -> None:
-    parts = _Parts(SAC(TASK, **TINY))
-    parts.trainer().train()
+    parts = OffPolicyTraining(SAC(TASK, **TINY))
+    parts.run()
     agent = parts.agent()
     z, action = torch.randn(5, 9), torch.rand(5, 1)
     with torch.no_grad():
         ours = torch.stack([critic(torch.cat([z, action], 1)).squeeze(1) for critic in agent.critics])
     from advwrap.victims import as_critic
 
-    torch.testing.assert_close(ours, as_critic(parts.loss)(z, action))
-    template = parts.loss.qvalue_network(z, action).squeeze(1)
+    torch.testing.assert_close(ours, as_critic(parts.learner.loss)(z, action))
+    template = parts.learner.loss.qvalue_network(z, action).squeeze(1)
     assert not torch.allclose(ours[0], template)
 
 
@@ -87,13 +87,13 @@ def test_it_learns_and_training_under_attack_protects() -> None:
 
 def test_going_on_from_an_agent_begins_with_its_networks() -> None:
     first = SAC(TASK, **TINY).train()
-    parts = _Parts(SAC(TASK, TrainingAttack(0.1), seed=1, **TINY), first)
+    parts = OffPolicyTraining(SAC(TASK, TrainingAttack(0.1), seed=1, **TINY), first)
     second = parts.agent()
     for ours, theirs in zip((second.actor, *second.critics), (first.actor, *first.critics), strict=True):
         for name, weight in ours.state_dict().items():
             assert torch.equal(weight, theirs.state_dict()[name]), name
-    assert parts.loss.log_alpha.exp().item() == pytest.approx(first.card["temperature"])
-    targets, live = parts.loss.target_qvalue_network_params, parts.loss.qvalue_network_params
+    assert parts.learner.loss.log_alpha.exp().item() == pytest.approx(first.card["temperature"])
+    targets, live = parts.learner.loss.target_qvalue_network_params, parts.learner.loss.qvalue_network_params
     assert bool((targets.data == live.data).all())
 
 

@@ -1,0 +1,112 @@
+"""What makes a learner robust: the parts that a defence adds, whatever the learner is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import nn
+from torchrl.objectives import LossModule, SoftUpdate
+
+from advwrap.attacks import Attack, Identity
+from advwrap.errors import check
+from advwrap.modules import Perturb
+from advwrap.sets import Linear
+from advwrap.training.checkpoint import Stateful
+from advwrap.training.update import Coefficient
+
+
+@dataclass(frozen=True)
+class Learner:
+    """An off-policy learner, ready to train.
+
+    Args:
+        actor: The policy; it reads ``observation``, what the victim sees.
+        explore: The policy that collects.
+        loss: Its TorchRL loss; the critics read ``clean_observation``, the truth.
+        updater: Moves the target networks.
+        policy: The kind of policy, a name of `KINDS`.
+        features: Size of the observation.
+        actions: Size of the action.
+        hidden: Units of the hidden layers.
+        learning_rate: Of all networks.
+        gamma: Discount.
+        compile: Whether its update is one compiled graph.
+        every: Terms of the loss that count only in every n-th step.
+    """
+
+    actor: TensorDictModuleBase
+    explore: TensorDictModuleBase
+    loss: LossModule
+    updater: SoftUpdate
+    policy: str
+    features: int
+    actions: int
+    hidden: tuple[int, ...]
+    learning_rate: float
+    gamma: float
+    compile: bool = False
+    every: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hardening:
+    """The parts that a defence adds to a learner; nothing by default.
+
+    Args:
+        behaviour: What the policy suffers while it collects.
+        perturb: What a sampled batch suffers before the losses.
+        losses: Further losses, trained by the same optimiser.
+        weights: Coefficients of terms of any loss.
+        schedules: What moves with the environment steps.
+        after: Called after every round of updates, with the number of environment steps and a function that samples a
+            prepared batch.
+        parts: What else a checkpoint must hold.
+    """
+
+    behaviour: Attack = field(default_factory=Identity)
+    perturb: Perturb | None = None
+    losses: tuple[nn.Module, ...] = ()
+    weights: Mapping[str, Coefficient] = field(default_factory=dict)
+    schedules: tuple[Linear, ...] = ()
+    after: Callable[[int, Callable[[], TensorDictBase]], None] | None = None
+    parts: Mapping[str, Stateful] = field(default_factory=dict)
+
+    def with_losses(self, other: Hardening) -> Hardening:
+        """These parts, and the losses of `other` besides."""
+        return replace(self, losses=(*self.losses, *other.losses), schedules=(*self.schedules, *other.schedules))
+
+
+class Defence(Protocol):
+    """A way of training robust agents: a frozen dataclass of its numbers."""
+
+    def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
+        """The parts for this learner, in a training of so many environment steps."""
+        ...
+
+
+@dataclass(frozen=True)
+class Undefended:
+    """No defence: the learner as it is."""
+
+    def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
+        """Nothing."""
+        return Hardening()
+
+
+def between(ramp: tuple[float, float], start: float, end: float, *, steps: int) -> Linear:
+    """A schedule that moves from `start` to `end` between two fractions of a training of so many steps."""
+    check(0 <= ramp[0] < ramp[1] <= 1, f"a ramp must rise within [0, 1], got {ramp}.")
+    begin, stop = (int(fraction * steps) for fraction in ramp)
+    return Linear(start, end, max(stop - begin, 1), begin=begin)
+
+
+def adam(modules: Iterable[nn.Module], learning_rate: float) -> torch.optim.Adam:
+    """The optimiser of all networks: Adam, in one fused kernel."""
+    # A regulariser holds the parameters of the actor that another loss trains.
+    params = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}
+    return torch.optim.Adam(list(params.values()), lr=learning_rate, fused=True)

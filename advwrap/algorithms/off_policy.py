@@ -1,0 +1,387 @@
+"""Off-policy training on TorchRL's trainer: collect, sample, one update per step; it survives being killed.
+
+Whatever learns (SAC, TD3, discrete SAC) and however it is defended, the loop is this one.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from tensordict import TensorDictBase
+from torchrl.collectors import Collector
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.data.replay_buffers.samplers import RandomSampler
+from torchrl.envs import Compose, EnvBase, GymWrapper, RewardScaling, RewardSum, SerialEnv, TransformedEnv
+from torchrl.trainers import Trainer
+from torchrl.trainers.trainers import ReplayBufferTrainer
+
+from advwrap.algorithms.defence import Defence, Hardening, Learner, Undefended, adam
+from advwrap.errors import check
+from advwrap.sets import Linear
+from advwrap.training import KeepBest, TrainedAgent
+from advwrap.training.agent_file import Score
+from advwrap.training.agent_networks import KINDS
+from advwrap.training.checkpoint import Checkpoint, GlobalRandomness
+from advwrap.training.collector_state import CollectorState
+from advwrap.training.logbook import LogBook
+from advwrap.training.prioritised import ProportionalSampler
+from advwrap.training.replayable import Replayable
+from advwrap.training.running_normaliser import RAW, NormaliseRunning, RunningNormaliser, normalise_batch
+from advwrap.training.update import Update
+from advwrap.transforms import AdversarialObs
+
+KEPT = [RAW, "action", ("next", RAW), ("next", "reward"), ("next", "done"), ("next", "terminated")]
+"""What the replay buffer keeps of a transition: the truth; attacks are made anew from every sample."""
+
+
+@dataclass(frozen=True)
+class OffPolicy(ABC):
+    """What all off-policy trainings share.
+
+    Args:
+        env: Id of a Gymnasium task with vector observations.
+        defence: What makes the agent robust: `ValtEps`, `ValtSoft`, `RobustRegulariser`, ...; by default nothing.
+        steps: Environment steps, one update each.
+        envs: Environments that collect together.
+        frames_per_batch: Environment steps between two rounds of updates.
+        random_steps: First steps with random actions.
+        hidden: Units of the hidden layers of all networks.
+        learning_rate: Of all networks.
+        batch_size: Transitions per update.
+        gamma: Discount.
+        tau: Share of the new weights in the target critics per update.
+        reward_scale: Factor on the rewards that the critics learn.
+        prioritised: Prioritised replay, with the exponents alpha = 0.6 and beta from 0.4 to 1 at the end.
+        huber: Whether the critics minimise the Huber loss instead of the squared error.
+        compile: Whether the update is one compiled graph: 20 s to one minute at first, then about twice as fast.
+        evaluate_every: Steps between two measurements of the agent, for keeping the best weights.
+        checkpoint_every: Steps between two checkpoints, where the training writes into a folder.
+        log_every: Steps between two lines of the log.
+        seed: Of everything random.
+    """
+
+    env: str
+    defence: Defence = field(default_factory=Undefended)
+    steps: int = field(default=20_000, kw_only=True)
+    envs: int = field(default=4, kw_only=True)
+    frames_per_batch: int = field(default=40, kw_only=True)
+    random_steps: int = field(default=1_000, kw_only=True)
+    hidden: tuple[int, ...] = field(default=(64, 64), kw_only=True)
+    learning_rate: float = field(default=1e-3, kw_only=True)
+    batch_size: int = field(default=256, kw_only=True)
+    gamma: float = field(default=0.99, kw_only=True)
+    tau: float = field(default=0.005, kw_only=True)
+    reward_scale: float = field(default=0.1, kw_only=True)
+    prioritised: bool = field(default=False, kw_only=True)
+    huber: bool = field(default=False, kw_only=True)
+    compile: bool = field(default=False, kw_only=True)
+    evaluate_every: int = field(default=2_500, kw_only=True)
+    checkpoint_every: int = field(default=10_000, kw_only=True)
+    log_every: int = field(default=1_000, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+    kind: ClassVar[str]
+    """The kind of policy, a name of `KINDS`."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "envs",
+            "frames_per_batch",
+            "batch_size",
+            "evaluate_every",
+            "checkpoint_every",
+            "log_every",
+        ):
+            check(getattr(self, name) >= 1, f"`{name}` must be >= 1, got {getattr(self, name)}.")
+        check(
+            self.frames_per_batch % self.envs == 0,
+            f"`frames_per_batch` must be a multiple of `envs` ({self.envs}), got {self.frames_per_batch}.",
+        )
+        check(0 < self.gamma < 1, f"`gamma` must be in (0, 1), got {self.gamma}.")
+
+    @abstractmethod
+    def learner(self, observations: gym.spaces.Box, actions: gym.Space[Any]) -> Learner:
+        """The networks and the loss for a task with these spaces."""
+
+    def train(
+        self,
+        start: TrainedAgent | None = None,
+        *,
+        out: Path | None = None,
+        score: Score | None = None,
+        advance: Callable[[int], object] = lambda frames: None,
+    ) -> TrainedAgent:
+        """Train to the end.
+
+        Args:
+            start: An agent of the same task and sizes to go on from: its networks, temperature and normaliser. The
+                replay buffer and the optimiser begin anew.
+            out: Folder for the log and the checkpoint. Where it holds a checkpoint of this very training, the training
+                goes on from there, bit for bit as if it had never stopped.
+            score: Measures the agent every `evaluate_every` steps; the best weights are returned. Without it, the last.
+            advance: Called with the number of new environment steps.
+
+        Raises:
+            TypeError: If the task has other spaces than the learner needs.
+            ValueError: If `start` or the checkpoint belongs to another training.
+        """
+        return OffPolicyTraining(self, start, out=out, score=score, advance=advance).run()
+
+
+class OffPolicyTraining:
+    """The pieces of one training, put together.
+
+    Args: See `OffPolicy.train`.
+    """
+
+    def __init__(
+        self,
+        config: OffPolicy,
+        start: TrainedAgent | None = None,
+        *,
+        out: Path | None = None,
+        score: Score | None = None,
+        advance: Callable[[int], object] = lambda frames: None,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        np.random.seed(config.seed)  # noqa: NPY002 - TorchRL's samplers and gymnasium tasks may read it
+        self.config, self.out, self.advance = config, out, advance
+        self.tasks = [Replayable(gym.make(config.env)) for _ in range(config.envs)]
+        observations = self.tasks[0].observation_space
+        if not (isinstance(observations, gym.spaces.Box) and len(observations.shape) == 1):
+            raise TypeError(f"`env` must have vector observations, got {observations} in {config.env}.")
+        self.learner = config.learner(observations, self.tasks[0].action_space)
+        self.normaliser = RunningNormaliser(self.learner.features)
+        if start is not None:
+            self.take_over(start)
+        self.hardening: Hardening = config.defence.harden(self.learner, steps=config.steps, seed=config.seed)
+        self.beta = Linear(0.4, 1.0, config.steps)
+        self.buffer = self._buffer()
+        self.update = self._update()
+        self.trainer = self._trainer()
+        self.best = None
+        if score is not None:
+            self.best = KeepBest(self.learner.loss, lambda: score(self.agent()), every=config.evaluate_every)
+        self.log = LogBook(out)
+        self._hooks()
+        self.checkpoint = None if out is None else Checkpoint(out / "last.pt", self._parts())
+
+    def run(self) -> TrainedAgent:
+        """Train to the end, from the checkpoint where there is one."""
+        if self.checkpoint is not None and self.checkpoint.load():
+            self.advance(self.trainer.collected_frames)
+        if self.trainer.collected_frames < self.config.steps:
+            self.trainer.train()
+        if self.best is None:
+            return self.agent(kept=self.config.steps)
+        self.best.restore()
+        return self.agent(history=self.best.history, kept=self.best.at)
+
+    def environment(self) -> EnvBase:
+        """The tasks, normalised, with the attack around them."""
+        env = TransformedEnv(
+            SerialEnv(self.config.envs, [partial(GymWrapper, task) for task in self.tasks]),
+            Compose(
+                RewardSum(),
+                RewardScaling(0.0, self.config.reward_scale),
+                NormaliseRunning(self.normaliser),
+                AdversarialObs(self.hardening.behaviour),
+            ),
+        )
+        env.set_seed(self.config.seed)
+        return env
+
+    def _buffer(self) -> TensorDictReplayBuffer:
+        config = self.config
+        sampler = ProportionalSampler(config.steps, beta=self.beta) if config.prioritised else RandomSampler()
+        return TensorDictReplayBuffer(
+            storage=LazyTensorStorage(config.steps), sampler=sampler, batch_size=config.batch_size
+        )
+
+    def _update(self) -> Update:
+        losses = [self.learner.loss, *self.hardening.losses]
+        prepare: list[Any] = [partial(normalise_batch, self.normaliser)]
+        if self.hardening.perturb is not None:
+            prepare.append(self.hardening.perturb)
+        return Update(
+            losses,
+            adam(losses, self.learner.learning_rate),
+            prepare=prepare,
+            weights=self.hardening.weights,
+            every=self.learner.every,
+            compile=self.config.compile,
+        )
+
+    def _trainer(self) -> Trainer:
+        """TorchRL's trainer, with one update per environment step."""
+        config = self.config
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchRL calls its trainers a prototype
+            return Trainer(
+                collector=Collector(
+                    self.environment(),
+                    self.learner.explore,
+                    frames_per_batch=config.frames_per_batch,
+                    total_frames=config.steps,
+                    init_random_frames=config.random_steps,
+                ),
+                total_frames=config.steps,
+                frame_skip=1,
+                optim_steps_per_batch=config.frames_per_batch,
+                loss_module=self.learner.loss,
+                optimization_stepper=self.update,
+                progress_bar=False,
+                auto_log_optim_steps=False,
+                clip_grad_norm=False,
+            )
+
+    def _hooks(self) -> None:
+        config, trainer = self.config, self.trainer
+        replay = ReplayBufferTrainer(self.buffer, flatten_tensordicts=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the stage of priorities is to be renamed
+            trainer.register_op("batch_process", lambda batch: self._log_episodes(batch).select(*KEPT))
+            trainer.register_op("batch_process", replay.extend)
+            trainer.register_op("process_optim_batch", replay.sample)
+            trainer.register_op("post_loss", self._prioritise)
+            trainer.register_op("post_optim", self.learner.updater.step)
+            trainer.register_op("post_optim_complete_log", self._log_losses)
+        trainer.register_op("post_steps", self._follow)
+        if self.hardening.after is not None:
+            after = self.hardening.after
+            trainer.register_op("post_steps", lambda: after(trainer.collected_frames, self.sample))
+        if self.best is not None:
+            self.best.register(trainer)
+        trainer.register_op("post_steps", lambda: self.advance(config.frames_per_batch))
+        trainer.register_op("post_steps", self._save)
+
+    def sample(self) -> TensorDictBase:
+        """A batch from the replay buffer, normalised and not perturbed."""
+        return normalise_batch(self.normaliser, self.buffer.sample())
+
+    def _follow(self) -> None:
+        """Move everything that is a function of time: its unit is the environment step."""
+        frames = self.trainer.collected_frames
+        for schedule in (self.beta, *self.hardening.schedules):
+            schedule.t = frames
+
+    def _prioritise(self, batch: TensorDictBase) -> None:
+        if self.config.prioritised:
+            self.buffer.update_priority(batch["index"], batch["td_error"])
+
+    def _log_episodes(self, batch: TensorDictBase) -> TensorDictBase:
+        done = batch["next", "done"]
+        if bool(done.any()):
+            returns = batch["next", "episode_reward"][done]
+            frames = self.trainer.collected_frames + batch.numel()
+            self.log.write({"return_while_learning": returns.mean()}, frames)
+        return batch
+
+    def _log_losses(self, _: int, losses: TensorDictBase | None) -> None:
+        frames, config = self.trainer.collected_frames, self.config
+        if losses is not None and frames // config.log_every > (frames - config.frames_per_batch) // config.log_every:
+            self.log.write(dict(losses.items()), frames)
+
+    def _save(self) -> None:
+        frames, every = self.trainer.collected_frames, self.config.checkpoint_every
+        due = frames // every > (frames - self.config.frames_per_batch) // every
+        if self.checkpoint is not None and (due or frames >= self.config.steps):
+            self.checkpoint.save()
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything that changes while training; the global generators last, because loading the others may draw."""
+        best = {} if self.best is None else {"best": self.best}
+        return {
+            "config": _Same(self.card()),
+            "loss": self.learner.loss,
+            **{f"loss {i}": loss for i, loss in enumerate(self.hardening.losses)},
+            **{f"schedule {i}": schedule for i, schedule in enumerate((self.beta, *self.hardening.schedules))},
+            **self.hardening.parts,
+            **({} if self.hardening.perturb is None else {"perturb": self.hardening.perturb}),
+            "update": self.update,
+            "normaliser": self.normaliser,
+            "replay": self.buffer,
+            "collector": CollectorState(self.trainer.collector, self.tasks),
+            **best,
+            "log": self.log,
+            "progress": self.trainer._checkpoint_state,
+            "randomness": GlobalRandomness(),
+        }
+
+    def take_over(self, start: TrainedAgent) -> None:
+        """Begin with the networks, the temperature and the normaliser of another agent.
+
+        Raises:
+            ValueError: If its task or its networks are others.
+        """
+        config, loss = self.config, self.learner.loss
+        check(start.env == config.env, f"`start` must be an agent for {config.env}, got one for {start.env}.")
+        hidden = tuple(start.card["config"]["hidden"])
+        check(hidden == config.hidden, f"`start` must have hidden layers {config.hidden}, got {hidden}.")
+        network(self.learner).load_state_dict(start.actor.state_dict())
+        for name, value in loss.qvalue_network_params.data["module"].flatten_keys(".").items():
+            value.copy_(torch.stack([critic.state_dict()[name] for critic in start.critics]))
+        loss.target_qvalue_network_params.data.copy_(loss.qvalue_network_params.data)
+        if hasattr(loss, "log_alpha"):
+            loss.log_alpha.data.fill_(np.log(start.card["temperature"]))
+        self.normaliser.begin_with(start.normaliser)
+
+    def card(self) -> dict[str, Any]:
+        """The configuration as JSON can hold it: with the command, one file that reproduces the run."""
+        described = {"algorithm": type(self.config).__name__, "defence": type(self.config.defence).__name__}
+        numbers: dict[str, Any] = json.loads(json.dumps(asdict(self.config)))
+        return {**described, "policy": self.config.kind, "config": numbers}
+
+    def agent(self, **scores: Any) -> TrainedAgent:
+        """The present networks, copied."""
+        import copy
+
+        learner, loss = self.learner, self.learner.loss
+        # The twins that the loss trains are stacked, [2, ...], under the names of the network's own parameters.
+        stacked = loss.qvalue_network_params.data["module"].flatten_keys(".")
+        critics = []
+        for i in range(2):
+            critic = KINDS[self.config.kind].critic(learner.features, learner.actions, learner.hidden)
+            critic.load_state_dict({name: value[i] for name, value in stacked.items()})
+            critics.append(critic.requires_grad_(False))
+        actor = copy.deepcopy(network(learner)).requires_grad_(False)
+        space = self.tasks[0].action_space
+        low, high = (
+            (torch.as_tensor(space.low), torch.as_tensor(space.high))
+            if isinstance(space, gym.spaces.Box)
+            else (torch.zeros(learner.actions), torch.ones(learner.actions))
+        )
+        temperature = {"temperature": loss.log_alpha.exp().item()} if hasattr(loss, "log_alpha") else {}
+        card = {**self.card(), **temperature, **scores}
+        return TrainedAgent(self.config.env, actor, tuple(critics), self.normaliser.frozen(), low, high, card)
+
+
+def network(learner: Learner) -> torch.nn.Module:
+    """The network at the bottom of the learner's actor."""
+    module: torch.nn.Module = learner.actor[0].module
+    return module
+
+
+class _Same:
+    """The configuration in a checkpoint: loading another one is refused."""
+
+    def __init__(self, card: dict[str, Any]) -> None:
+        self.card = card
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.card
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        other = {name: value for name, value in state["config"].items() if self.card["config"].get(name) != value}
+        check(state == self.card, f"it was made with {other or state}.")

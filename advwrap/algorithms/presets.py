@@ -1,0 +1,144 @@
+"""Named trainings: a learner with a defence, and the numbers of the papers for the tasks that they report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from advwrap.algorithms.attack_training import TrainingAttack
+from advwrap.algorithms.defence import Defence, Undefended
+from advwrap.algorithms.discrete_sac import DiscreteSAC
+from advwrap.algorithms.off_policy import OffPolicy
+from advwrap.algorithms.robust_regulariser import RobustRegulariser
+from advwrap.algorithms.sac import SAC
+from advwrap.algorithms.td3 import TD3
+from advwrap.algorithms.valt_eps import ValtEps
+from advwrap.algorithms.valt_soft import ValtSoft
+from advwrap.errors import check
+
+
+@dataclass(frozen=True)
+class Task:
+    """What VALT uses on one task.
+
+    Source: VALT, section 5 and Tables 2, 3, 5 and 6. Its tasks are the "-v2" ones; ours are "-v5".
+
+    Args:
+        epsilon: Radius, in units of the running standard deviation.
+        steps: Environment steps.
+        last: Share of the training after which schedules have reached their end.
+        regulariser: kappa_reg of Robust-SAC, VALT-EPS and VALT-SOFT.
+        ratio: Share of perturbed steps while collecting, of VALT-EPS and VALT-SOFT.
+        temperature: alpha_attk of VALT-SOFT.
+        reset_every: Steps between two resets of its adversary.
+        target_entropy: Of SAC; None for minus the size of the action.
+    """
+
+    epsilon: float
+    steps: int
+    last: float
+    regulariser: tuple[float, float, float]
+    ratio: tuple[float, float]
+    temperature: float
+    reset_every: int = 2_000
+    target_entropy: float | None = None
+
+
+TASKS: Mapping[str, Task] = {
+    "HalfCheetah": Task(0.15, 1_000_000, 0.8, (300.0, 30.0, 1.0), (0.5, 1.0), 8.0),
+    "Hopper": Task(0.075, 500_000, 0.8, (300.0, 3.0, 3.0), (0.5, 0.5), 2.0, target_entropy=0.2),
+    "Walker2d": Task(0.05, 1_500_000, 13 / 15, (10.0, 0.0, 0.0), (0.5, 0.5), 4.0),
+    "Ant": Task(0.15, 3_000_000, 0.9, (30.0, 30.0, 30.0), (1.0, 0.5), 4.0, reset_every=1_000),
+}
+"""By the name of the task without its version."""
+
+ELSEWHERE = Task(0.05, 20_000, 0.8, (10.0, 1.0, 1.0), (0.5, 0.5), 2.0)
+"""For tasks that the paper does not report: ours, made for the small ones (`advwrap demo`)."""
+
+
+def task_of(env: str) -> Task:
+    """The paper's numbers for this task, or ours where it has none."""
+    return TASKS.get(env.rpartition("-v")[0], ELSEWHERE)
+
+
+def _undefended(task: Task) -> Defence:
+    return Undefended()
+
+
+def _attack_training(task: Task) -> Defence:
+    return TrainingAttack(task.epsilon)
+
+
+def _robust(task: Task) -> Defence:
+    return RobustRegulariser(task.epsilon, task.regulariser[0], ramp=(0.1, task.last))
+
+
+def _valt_eps(task: Task) -> Defence:
+    ramp = (0.0, task.last)
+    return ValtEps(task.epsilon, adversarial_ratio=task.ratio[0], ramp=ramp, regulariser=task.regulariser[1])
+
+
+def _valt_soft(task: Task) -> Defence:
+    return ValtSoft(
+        task.epsilon,
+        temperature=task.temperature,
+        adversarial_ratio=task.ratio[1],
+        reset_every=task.reset_every,
+        regulariser=task.regulariser[2],
+    )
+
+
+DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
+    "": _undefended,
+    "attacked": _attack_training,
+    "robust": _robust,
+    "valt-eps": _valt_eps,
+    "valt-soft": _valt_soft,
+}
+LEARNERS: Mapping[str, type[OffPolicy]] = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
+NAMES = tuple("-".join(filter(None, (defence, learner))) for learner in LEARNERS for defence in DEFENCES)
+"""All named trainings: "sac", "robust-sac", "valt-eps-sac", ..., "valt-eps-td3", ..., "valt-soft-discrete-sac"."""
+
+
+def preset(name: str, env: str, **changes: Any) -> OffPolicy:
+    """A named training for a task.
+
+    Where VALT reports the task, its numbers: 2 x 256 units, learning rate 3e-4, Huber loss, prioritised replay. A
+    learner may be left out where it is SAC: "valt-eps" is "valt-eps-sac".
+
+    Source: VALT, Tables 2 to 6.
+
+    Args:
+        name: One of `NAMES`.
+        env: Id of a Gymnasium task.
+        changes: Other arguments of the training.
+
+    Raises:
+        ValueError: If there is no such training.
+
+    Example:
+        >>> config = preset("valt-eps", "HalfCheetah-v5", seed=1)
+        >>> type(config).__name__, config.defence.epsilon, config.steps
+        ('SAC', 0.15, 1000000)
+    """
+    full = name if name in NAMES else f"{name}-sac"
+    check(full in NAMES, f"`name` must be one of {', '.join(NAMES)}, got {name!r}.")
+    learner = next(key for key in sorted(LEARNERS, key=len, reverse=True) if full.endswith(key))
+    task = task_of(env)
+    defence = DEFENCES[full.removesuffix(learner).rstrip("-")](task)
+    arguments: dict[str, Any] = {"steps": task.steps}
+    if task is not ELSEWHERE:
+        arguments |= {
+            "hidden": (256, 256),
+            "learning_rate": 3e-4,
+            "reward_scale": 1.0,
+            "random_steps": 5_000,
+            "frames_per_batch": 100,
+            "huber": True,
+            "prioritised": True,
+            "compile": True,
+        }
+        if learner == "sac":
+            arguments["target_entropy"] = task.target_entropy
+    return LEARNERS[learner](env, defence, **{**arguments, **changes})

@@ -1,0 +1,61 @@
+"""Robust-SAC, Robust-TD3, ...: a policy that changes little within the ball.
+
+Source: Zhang et al., *Robust deep reinforcement learning against adversarial perturbations on state observations*,
+NeurIPS 2020 (SA-PPO, SA-DDPG); for SAC: VALT, appendix D.2, eq. 58 and Table 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from advwrap.algorithms.defence import Hardening, Learner, between
+from advwrap.errors import check
+from advwrap.losses import SmoothPolicy
+from advwrap.sets import LinfBall
+
+
+@dataclass(frozen=True)
+class RobustRegulariser:
+    """The state-adversarial regulariser alone: the critics and the environment stay clean.
+
+    L_reg = coefficient mean_s max over s~ in the ball of KL(pi(. | s) || pi(. | s~))
+
+    Source: VALT, eq. 58, Table 3: `coefficient` 300, 300, 10, 30 for HalfCheetah, Hopper, Walker2d, Ant.
+
+    Args:
+        epsilon: The final radius, in units of the normalised observation.
+        coefficient: kappa_reg.
+        steps: Gradient steps of the inner maximum (SGLD).
+        ramp: The radius grows from 0 between these fractions of the training.
+
+    Example:
+        >>> RobustRegulariser(0.15, 300.0).steps
+        5
+    """
+
+    epsilon: float
+    coefficient: float
+    steps: int = 5
+    ramp: tuple[float, float] = (0.1, 0.8)
+
+    def __post_init__(self) -> None:
+        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
+        check(self.coefficient >= 0, f"`coefficient` must be >= 0, got {self.coefficient}.")
+
+    def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
+        """One more loss."""
+        radius = between(self.ramp, 0.0, self.epsilon, steps=steps)
+        loss = SmoothPolicy.sgld(
+            learner.actor, within=LinfBall(radius), steps=self.steps, coefficient=self.coefficient, seed=seed
+        )
+        return Hardening(losses=(loss,), schedules=(radius,))
+
+
+def regularised(
+    hardening: Hardening, learner: Learner, epsilon: float, coefficient: float, *, steps: int, seed: int
+) -> Hardening:
+    """The same with the regulariser besides, as VALT adds it: two gradient steps; nothing if the coefficient is 0."""
+    if coefficient == 0:
+        return hardening
+    extra = RobustRegulariser(epsilon, coefficient, steps=2).harden(learner, steps=steps, seed=seed)
+    return hardening.with_losses(extra)

@@ -1,0 +1,99 @@
+"""Twin delayed deep deterministic policy gradient with TorchRL's unmodified `TD3Loss`.
+
+Source: Fujimoto et al., *Addressing function approximation error in actor-critic methods*, ICML 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import torch
+from tensordict.nn import TensorDictModule, TensorDictSequential
+from torch import nn
+from torchrl.data import Bounded
+from torchrl.modules import MLP, AdditiveGaussianModule, ValueOperator
+from torchrl.objectives import SoftUpdate, TD3Loss
+
+from advwrap.algorithms.defence import Learner
+from advwrap.algorithms.off_policy import OffPolicy
+from advwrap.modules import reads_also
+from advwrap.training.agent_networks import ToBox, mlp
+
+
+@dataclass(frozen=True)
+class TD3(OffPolicy):
+    """Twin delayed DDPG: a deterministic policy, twin critics, smoothed targets, a delayed actor.
+
+    The actor reads ``observation`` (what the victim sees), the critics ``clean_observation`` (the truth), so that any
+    `Defence` that rewrites observations trains it without a change of the loss.
+
+    Source: Fujimoto et al., *Addressing function approximation error in actor-critic methods*, ICML 2018.
+
+    Args:
+        exploration: Standard deviation of the noise on collected actions, in units of half the range.
+        target_noise: Of the noise on target actions.
+        target_noise_clip: Its limit.
+        delay: Critic updates per update of the actor.
+
+    Example:
+        >>> TD3("InvertedDoublePendulum-v5").delay
+        2
+    """
+
+    exploration: float = field(default=0.1, kw_only=True)
+    target_noise: float = field(default=0.2, kw_only=True)
+    target_noise_clip: float = field(default=0.5, kw_only=True)
+    delay: int = field(default=2, kw_only=True)
+
+    kind: ClassVar[str] = "deterministic"
+
+    def learner(self, observations: gym.spaces.Box, actions: gym.Space[Any]) -> Learner:
+        """The networks and the loss.
+
+        Raises:
+            TypeError: If the actions are no box.
+        """
+        if not isinstance(actions, gym.spaces.Box):
+            raise TypeError(f"`env` must have box actions, got {actions} in {self.env}. Fix: DiscreteSAC.")
+        features, size = observations.shape[0], actions.shape[0]
+        low, high = torch.as_tensor(actions.low), torch.as_tensor(actions.high)
+        spec = Bounded(low, high, shape=low.shape, dtype=torch.float32)
+        actor = TensorDictSequential(
+            TensorDictModule(mlp(features, size, self.hidden), ["observation"], ["raw_action"]),
+            TensorDictModule(ToBox(low, high), ["raw_action"], ["action"]),
+        )
+        # TD3Loss hands its critics nothing but what the actor declares.
+        reads_also(actor, "clean_observation")
+        noise = AdditiveGaussianModule(
+            spec, sigma_init=self.exploration, sigma_end=self.exploration, annealing_num_steps=1
+        )
+        loss = TD3Loss(
+            actor,
+            ValueOperator(
+                MLP(features + size, 1, num_cells=self.hidden, activation_class=nn.ReLU),
+                in_keys=["clean_observation", "action"],
+            ),
+            bounds=(low, high),
+            num_qvalue_nets=2,
+            policy_noise=self.target_noise,
+            noise_clip=self.target_noise_clip,
+            loss_function="smooth_l1" if self.huber else "l2",
+            delay_actor=True,
+        )
+        loss.make_value_estimator(gamma=self.gamma)
+        return Learner(
+            actor=actor,
+            explore=TensorDictSequential(actor, noise),
+            loss=loss,
+            updater=SoftUpdate(loss, tau=self.tau),
+            policy=self.kind,
+            features=features,
+            actions=size,
+            hidden=self.hidden,
+            learning_rate=self.learning_rate,
+            gamma=self.gamma,
+            compile=self.compile,
+            every={"loss_actor": self.delay},
+        )

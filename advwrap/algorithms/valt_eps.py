@@ -1,0 +1,70 @@
+"""VALT-EPS: virtual alternative training against the epsilon-worst adversary.
+
+Source: Nakanishi, Kubo, Yasui, Ishii, *Off-policy actor-critic for adversarial observation robustness: virtual
+alternative training via symmetric policy evaluation*, ICML 2025, Algorithms 1 and 2, Table 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from advwrap.algorithms.defence import Hardening, Learner, between
+from advwrap.algorithms.robust_regulariser import regularised
+from advwrap.attacks import Gated, Identity, Noise, WithProbability
+from advwrap.errors import check
+from advwrap.modules import Perturb
+from advwrap.sets import LinfBall
+from advwrap.targets import PerturbPlaces, epsilon_worst
+
+
+@dataclass(frozen=True)
+class ValtEps:
+    """The critics bootstrap, and the actor improves, at what the epsilon-worst adversary lets the victim see.
+
+    Behaviour: uniform noise in a share of the steps. Batches: with probability kappa(t) the worst case by PGD on the
+    mean of the twin critics, uniform noise otherwise, at root (policy improvement) and next (policy evaluation).
+
+    Source: VALT, Algorithms 1 and 2, eq. 12, 54 and 56; numbers of Table 5.
+
+    Args:
+        epsilon: The radius, in units of the normalised observation.
+        adversarial_ratio: Share of the environment steps in which the behaviour policy sees noise.
+        kappa: The last probability of the worst case; it grows from 0 within `ramp`.
+        ramp: Between these fractions of the training.
+        steps: Gradient steps of PGD.
+        regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
+        evaluation: Whether the critics' targets see the adversary (an ablation of the paper without it).
+        improvement: Whether the actor's loss sees the adversary (the same).
+
+    Example:
+        >>> ValtEps(0.15, regulariser=30.0).adversarial_ratio
+        0.5
+    """
+
+    epsilon: float
+    adversarial_ratio: float = 0.5
+    kappa: float = 1.0
+    ramp: tuple[float, float] = (0.0, 0.8)
+    steps: int = 2
+    regulariser: float = 0.0
+    evaluation: bool = True
+    improvement: bool = True
+
+    def __post_init__(self) -> None:
+        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
+        check(0 <= self.adversarial_ratio <= 1, f"`adversarial_ratio` must be in [0, 1], got {self.adversarial_ratio}.")
+        check(0 <= self.kappa <= 1, f"`kappa` must be in [0, 1], got {self.kappa}.")
+
+    def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
+        """Noise while collecting, the epsilon-worst adversary in the losses."""
+        ball = LinfBall(self.epsilon)
+        kappa = between(self.ramp, 0.0, self.kappa, steps=steps)
+        worst = epsilon_worst(learner.actor, learner.loss, within=ball, kappa=kappa, steps=self.steps)
+        if self.evaluation and self.improvement:
+            perturb: Perturb | PerturbPlaces = Perturb(worst, seed=seed)
+        else:
+            root, following = (worst if used else Identity() for used in (self.improvement, self.evaluation))
+            perturb = PerturbPlaces(root=root, next=following, seed=seed)
+        noise = Gated(Noise(ball), WithProbability(self.adversarial_ratio))
+        hardening = Hardening(behaviour=noise, perturb=perturb, schedules=(kappa,))
+        return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed)

@@ -1,0 +1,123 @@
+"""VALT-SOFT: virtual alternative training against a learned soft-worst adversary.
+
+Source: Nakanishi, Kubo, Yasui, Ishii, *Off-policy actor-critic for adversarial observation robustness: virtual
+alternative training via symmetric policy evaluation*, ICML 2025, Algorithms 1 and 3, Table 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+
+from advwrap.algorithms.defence import Hardening, Learner, adam, between
+from advwrap.algorithms.robust_regulariser import regularised
+from advwrap.attacks import Gated, Learned, WithProbability
+from advwrap.errors import check
+from advwrap.losses.adversary import AdversaryLoss
+from advwrap.modules import GaussianAdversary, Perturb
+from advwrap.sets import LinfBall
+from advwrap.training.update import Update
+
+
+@dataclass(frozen=True)
+class ValtSoft:
+    """The critics bootstrap, and the actor improves, at what a learned adversary lets the victim see.
+
+    The adversary is fitted to the soft-worst distribution p exp(-V / alpha) / Z of the present critics, on batches of
+    the replay buffer: no interaction of its own. It is forgotten and learned anew every `reset_every` steps.
+
+    Source: VALT, Algorithms 1 and 3, eq. 9, 10 and 57; numbers of Table 6.
+
+    Args:
+        epsilon: The radius, in units of the normalised observation.
+        temperature: alpha_attk, in the units of the critics' values; a pair moves from the first to the second within
+            the first nine tenths of the training (the paper's 1000 to 4).
+        adversarial_ratio: Share of the environment steps in which the behaviour policy sees the adversary.
+        reset_every: Environment steps between two resets, and gradient steps after each.
+        learning_rate: Of the adversary.
+        regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
+
+    Example:
+        >>> ValtSoft(0.15, temperature=8.0, regulariser=1.0).reset_every
+        2000
+    """
+
+    epsilon: float
+    temperature: float | tuple[float, float]
+    adversarial_ratio: float = 0.5
+    reset_every: int = 2_000
+    learning_rate: float = 3e-4
+    regulariser: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
+        check(0 <= self.adversarial_ratio <= 1, f"`adversarial_ratio` must be in [0, 1], got {self.adversarial_ratio}.")
+        check(self.reset_every >= 1, f"`reset_every` must be >= 1, got {self.reset_every}.")
+
+    def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
+        """The adversary in the environment and in the losses, and its own learning."""
+        ball = LinfBall(self.epsilon)
+        adversary = GaussianAdversary(learner.features, hidden=learner.hidden)
+        attack = Learned(adversary, within=ball, sample=True)
+        first, last = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,) * 2
+        temperature = between((0.0, 0.9), first, last, steps=steps)
+        loss = AdversaryLoss(adversary, learner.actor, learner.loss, within=ball, temperature=temperature, seed=seed)
+        relearning = Relearning(adversary, loss, self, compile=learner.compile)
+        hardening = Hardening(
+            behaviour=Gated(attack, WithProbability(self.adversarial_ratio)),
+            perturb=Perturb(attack, seed=seed),
+            schedules=(temperature,),
+            after=relearning,
+            parts={"adversary": relearning},
+        )
+        return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed)
+
+
+class Relearning:
+    """Forget the adversary and learn it again, every so many environment steps (Algorithm 3)."""
+
+    def __init__(
+        self,
+        adversary: GaussianAdversary,
+        loss: AdversaryLoss,
+        config: ValtSoft,
+        *,
+        compile: bool,  # noqa: A002
+    ) -> None:
+        self.adversary, self.loss, self.every = adversary, loss, config.reset_every
+        self.update = Update([loss], adam([adversary], config.learning_rate), compile=compile)
+        self.rounds = 0
+
+    def __call__(self, frames: int, sample: Callable[[], TensorDictBase]) -> None:
+        """Learn if it is time to."""
+        if frames // self.every <= self.rounds:
+            return
+        self.rounds = frames // self.every
+        self.adversary.reset_parameters()
+        # A new optimiser, without a new compiled graph.
+        for state in self.update.optimizer.state.values():
+            for value in state.values():
+                if isinstance(value, torch.Tensor):
+                    value.zero_()
+        for _ in range(self.every):
+            self.update(sample())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network, its optimiser, its random streams and the number of resets."""
+        return {
+            "adversary": self.adversary.state_dict(),
+            "loss": self.loss.state_dict(),
+            "update": self.update.state_dict(),
+            "rounds": self.rounds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        self.adversary.load_state_dict(state["adversary"])
+        self.loss.load_state_dict(state["loss"])
+        self.update.load_state_dict(state["update"])
+        self.rounds = int(state["rounds"])

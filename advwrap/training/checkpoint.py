@@ -1,0 +1,103 @@
+"""Everything a training needs to go on as if it had never stopped, in one file that is never half written."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from advwrap.errors import check
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint of this training, or a damaged one."""
+
+
+class Stateful(Protocol):
+    """Anything that can be saved and put back."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Tensors, numbers, strings, and containers of them."""
+        ...
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Put back what `state_dict` gave."""
+        ...
+
+
+class Checkpoint:
+    """Named parts, saved and loaded together.
+
+    The file appears whole or not at all (written beside, then renamed), and loading it executes no code.
+
+    Args:
+        path: The file.
+        parts: What to save; each has a `state_dict` and a `load_state_dict`. They are loaded in this order.
+
+    Example:
+        >>> import tempfile
+        >>> net = torch.nn.Linear(1, 1)
+        >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()) / "last.pt", {"net": net})
+        >>> checkpoint.load(), checkpoint.save(), checkpoint.load()
+        (False, None, True)
+    """
+
+    def __init__(self, path: Path, parts: Mapping[str, Stateful]) -> None:
+        self.path = path
+        self.parts = dict(parts)
+
+    def save(self) -> None:
+        """Write all parts."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(self.path.name + ".partial")
+        torch.save({name: part.state_dict() for name, part in self.parts.items()}, partial)
+        partial.replace(self.path)
+
+    def load(self) -> bool:
+        """Put all parts back; False where there is no file.
+
+        Raises:
+            CheckpointError: If the file is damaged, or of a training with other parts.
+        """
+        if not self.path.exists():
+            return False
+        try:
+            state = torch.load(self.path, weights_only=True)
+            check(set(state) == set(self.parts), f"it holds {sorted(state)}, not {sorted(self.parts)}.")
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+        except Exception as cause:
+            raise CheckpointError(
+                f"`{self.path}` must be a checkpoint of this training: {cause}. "
+                "Fix: train into another folder, or delete the file to begin anew."
+            ) from cause
+        return True
+
+
+class GlobalRandomness:
+    """The global generators of torch, NumPy and Python: exploration and replay draw from them."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of all three, and of the GPUs."""
+        name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - what libraries draw from
+        version, numbers, gauss_next = random.getstate()
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "numpy": [name, torch.from_numpy(np.array(keys).astype(np.int64)), position, has_gauss, gauss],
+            "python": [version, list(numbers), gauss_next],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put them back."""
+        torch.set_rng_state(state["torch"])
+        if state["cuda"]:
+            torch.cuda.set_rng_state_all(state["cuda"])
+        name, keys, *rest = state["numpy"]
+        np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+        version, numbers, gauss_next = state["python"]
+        random.setstate((version, tuple(numbers), gauss_next))

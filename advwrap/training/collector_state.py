@@ -1,0 +1,52 @@
+"""A TorchRL collector in a checkpoint: where its environments stand, and what it shows next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensordict import TensorDict
+from torchrl.collectors import Collector
+
+from advwrap.training.replayable import Replayable
+
+
+class CollectorState:
+    """The state of a collector whose environments are `Replayable`.
+
+    TorchRL's own ``collector.state_dict()`` holds the transforms and the policy, but not the state of the simulators
+    nor the observation that the policy acts on next, so that collection would begin with new episodes.
+
+    Args:
+        collector: A collector around a `TransformedEnv`.
+        tasks: Its simulators, in order.
+    """
+
+    def __init__(self, collector: Collector, tasks: Sequence[Replayable]) -> None:
+        self.collector = collector
+        self.tasks = tasks
+
+    def state_dict(self) -> dict[str, Any]:
+        """Simulators, transforms, the carried observation and the counts."""
+        collector = self.collector
+        return {
+            "tasks": [task.state_dict() for task in self.tasks],
+            "transforms": dict(collector.env.transform.state_dict()),
+            "carrier": collector._carrier.to_dict(),
+            "frames": collector._frames,
+            "iter": collector._iter,
+            "trajectories": dict(collector._traj_pool.state_dict()) if collector.track_traj_ids else {},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put everything back where it stood."""
+        collector = self.collector
+        for task, then in zip(self.tasks, state["tasks"], strict=True):
+            task.load_state_dict(then)
+        collector.env.transform.load_state_dict(state["transforms"])
+        carrier = TensorDict.from_dict(state["carrier"], auto_batch_size=False)
+        carrier.batch_size = collector._carrier.batch_size
+        collector._carrier.update(carrier)
+        collector._frames, collector._iter = state["frames"], state["iter"]
+        if collector.track_traj_ids:
+            collector._traj_pool.load_state_dict(state["trajectories"])
