@@ -29,7 +29,8 @@ class Update(OptimizationStepper):  # type: ignore[misc]
     It is the `optimization_stepper` of a TorchRL `Trainer`, and can be called without one.
 
     Args:
-        losses: Modules from a tensordict to scalars, named ``loss_*`` where they are to be minimised.
+        losses: Modules from a tensordict to scalars, named ``loss_*`` where they are to be minimised; what else is a
+            scalar is for the log.
         optimizer: Over the parameters of all losses.
         prepare: What is done to a batch first: normalise, perturb.
         weights: Coefficients of terms, by name; 1 by default. A schedule is asked at every step.
@@ -107,7 +108,8 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         # What a batch contributes to a prioritised replay buffer.
         if (priority := batch.get("td_error", None)) is not None:
             values["td_error"] = priority
-        return [g if g is None else g.detach() for g in found], {k: v.detach() for k, v in values.items()}
+        shown = {name: value.detach() for name, value in values.items() if value.ndim == 0 or name == "td_error"}
+        return [g if g is None else g.detach() for g in found], shown
 
     def _weight(self, name: str) -> float | Tensor:
         weight = self.weights.get(name, 1.0)

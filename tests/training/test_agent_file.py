@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from advwrap.training import AgentFileError, Normaliser, TrainedAgent, load_agent, save_agent
-from advwrap.training.agent_file import actor_network, critic_network
+from advwrap.training.agent_networks import actor_network, critic_network
 
 
 @pytest.fixture

@@ -1,0 +1,69 @@
+"""The named trainings have the numbers of the papers' tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from advwrap.algorithms import SAC, TD3, DiscreteSAC, RobustRegulariser, Undefended, ValtEps, ValtSoft, preset
+from advwrap.algorithms.presets import NAMES
+
+
+@pytest.mark.parametrize(
+    ("env", "epsilon", "steps", "robust", "eps", "soft"),
+    [  # Tables 3, 5 and 6: kappa_reg; adversarial ratio and kappa_reg; ratio, alpha_attk, reset and kappa_reg
+        ("HalfCheetah-v5", 0.15, 1_000_000, 300.0, (0.5, 30.0), (1.0, 8.0, 2000, 1.0)),
+        ("Hopper-v5", 0.075, 500_000, 300.0, (0.5, 3.0), (0.5, 2.0, 2000, 3.0)),
+        ("Walker2d-v5", 0.05, 1_500_000, 10.0, (0.5, 0.0), (0.5, 4.0, 2000, 0.0)),
+        ("Ant-v5", 0.15, 3_000_000, 30.0, (1.0, 30.0), (0.5, 4.0, 1000, 30.0)),
+    ],
+)
+def test_tables(
+    env: str,
+    epsilon: float,
+    steps: int,
+    robust: float,
+    eps: tuple[float, float],
+    soft: tuple[float, float, int, float],
+) -> None:
+    plain = preset("sac", env)
+    assert isinstance(plain, SAC)
+    assert plain.steps == steps
+    assert (plain.hidden, plain.learning_rate, plain.batch_size, plain.gamma, plain.tau) == (
+        (256, 256), 3e-4, 256, 0.99, 0.005,
+    )  # fmt: skip
+    assert plain.huber
+    assert plain.prioritised
+    assert plain.target_entropy == (0.2 if env == "Hopper-v5" else None)
+    regulariser = preset("robust", env).defence
+    assert isinstance(regulariser, RobustRegulariser)
+    assert (regulariser.epsilon, regulariser.coefficient, regulariser.steps) == (epsilon, robust, 5)
+    valt = preset("valt-eps", env).defence
+    assert isinstance(valt, ValtEps)
+    assert (valt.epsilon, valt.steps, (valt.adversarial_ratio, valt.regulariser)) == (epsilon, 2, eps)
+    learned = preset("valt-soft", env).defence
+    assert isinstance(learned, ValtSoft)
+    numbers = (learned.adversarial_ratio, learned.temperature, learned.reset_every, learned.regulariser)
+    assert (learned.epsilon, numbers, learned.learning_rate) == (epsilon, soft, 3e-4)
+
+
+def test_every_name_is_a_learner_with_a_defence() -> None:
+    learners = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
+    for name in NAMES:
+        config = preset(name, "InvertedDoublePendulum-v5")
+        (expected,) = [
+            learners[key]
+            for key in learners
+            if name == key or (name.endswith("-" + key) and (key != "sac" or not name.endswith("discrete-sac")))
+        ]
+        assert type(config) is expected, name
+        assert isinstance(config.defence, Undefended) == (name in learners)
+
+
+def test_other_arguments_win() -> None:
+    config = preset("valt-soft", "HalfCheetah-v5", steps=7, seed=3)
+    assert (config.steps, config.seed) == (7, 3)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(ValueError, match="`name` must be one of sac, .*got 'valt'"):
+        preset("valt", "Hopper-v5")

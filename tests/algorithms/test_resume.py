@@ -1,0 +1,106 @@
+"""A training that is killed and started again writes the numbers of one that never stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from advwrap.algorithms import SAC, TD3, DiscreteSAC, OffPolicy, TrainingAttack, ValtEps, ValtSoft
+from advwrap.training.checkpoint import CheckpointError
+
+TINY = {"steps": 200, "random_steps": 40, "hidden": (8, 8), "batch_size": 16, "log_every": 1, "checkpoint_every": 80}
+TASK = "InvertedDoublePendulum-v5"
+
+TRAININGS = {
+    "VALT-EPS": SAC(TASK, ValtEps(0.1, regulariser=1.0), prioritised=True, **TINY),
+    "VALT-SOFT": SAC(TASK, ValtSoft(0.1, temperature=1.0, reset_every=80), **TINY),
+    "TD3": TD3(TASK, TrainingAttack(0.1), **TINY),
+    "discrete": DiscreteSAC("CartPole-v1", ValtEps(0.1), **TINY),
+}
+
+
+class Killed(Exception):
+    """The end of a process."""
+
+
+def logged(folder: Path) -> dict[str, list[str]]:
+    return {file.name: file.read_text().splitlines() for file in sorted((folder / "log" / "scalars").glob("*.csv"))}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_the_log_and_the_weights_are_those_of_an_uninterrupted_training(name: str, tmp_path: Path) -> None:
+    config = TRAININGS[name]
+    whole = config.train(out=tmp_path / "whole")
+    frames = 0
+
+    def advance(new: int) -> None:
+        nonlocal frames
+        frames += new
+        if frames >= 160:  # 80 steps after the checkpoint
+            raise Killed
+
+    with pytest.raises(Killed):
+        config.train(out=tmp_path / "broken", advance=advance)
+    torch.manual_seed(99)  # another process draws other numbers
+    broken = config.train(out=tmp_path / "broken")
+    assert logged(tmp_path / "whole") == logged(tmp_path / "broken")
+    for (key, ours), theirs in zip(broken.actor.state_dict().items(), whole.actor.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), key
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from advwrap.algorithms import SAC, ValtEps
+config = SAC("InvertedDoublePendulum-v5", ValtEps(0.1), steps=440, random_steps=20, envs=1, hidden=(8, 8), batch_size=16,
+             log_every=1, checkpoint_every=150, frames_per_batch=1)
+seen = 0
+def advance(new):
+    global seen
+    seen += new
+    if seen >= int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+config.train(out=Path(sys.argv[1]), advance=advance)
+"""
+
+
+def test_kill_minus_nine(tmp_path: Path) -> None:
+    """In processes of their own: at least a thousand numbers after the kill are the same."""
+    never = 10**9
+
+    def run(folder: str, kill_at: int) -> int:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(kill_at)]
+        return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
+
+    assert run("whole", never) == 0
+    assert run("broken", 200) == -signal.SIGKILL
+    assert run("broken", never) == 0
+    whole, broken = logged(tmp_path / "whole"), logged(tmp_path / "broken")
+    assert whole == broken
+    after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 200)
+    assert after >= 1_000
+
+
+def test_another_training_is_refused(tmp_path: Path) -> None:
+    config: OffPolicy = TRAININGS["TD3"]
+    config.train(out=tmp_path)
+    with pytest.raises(CheckpointError, match=r"it was made with .'seed': 0"):
+        replace(config, seed=1).train(out=tmp_path)
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
+    config = TRAININGS["TD3"]
+    first = config.train(out=tmp_path)
+    again = config.train(out=tmp_path)
+    for ours, theirs in zip(again.actor.state_dict().values(), first.actor.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)

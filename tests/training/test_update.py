@@ -1,0 +1,136 @@
+"""The training step: a pure function of a batch, equal to what the losses say, eager and compiled."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import nn
+
+from advwrap import LinfBall, RandomVertex
+from advwrap.algorithms import SAC, ValtEps
+from advwrap.algorithms.off_policy import OffPolicyTraining
+from advwrap.modules import Perturb
+from advwrap.training.update import Update
+
+
+class Two(nn.Module):
+    """Two terms with one parameter each, and something for the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(2))
+
+    def forward(self, batch: TensorDict) -> TensorDict:
+        seen = batch["observation"].mean(0)
+        batch["scratch"] = seen.expand(batch.shape[0], 2)
+        return TensorDict({"loss_a": (self.a * seen).sum(), "loss_b": (self.b**2).sum(), "entropy": self.a.sum()})
+
+
+def batch() -> TensorDict:
+    return TensorDict({"observation": torch.tensor([[1.0, 3.0], [3.0, 5.0]])}, [2])
+
+
+def stepped(**options: object) -> tuple[Two, TensorDict]:
+    loss = Two()
+    update = Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), **options)  # type: ignore[arg-type]
+    return loss, update(batch())
+
+
+def test_a_step_follows_the_sum_of_the_terms() -> None:
+    loss, values = stepped()
+    assert loss.a.tolist() == [1.0 - 2.0, 2.0 - 4.0]  # d/da sum(a * seen) = seen = (2, 4)
+    assert loss.b.tolist() == [1.0 - 2.0, 2.0 - 4.0]  # d/db sum(b^2) = 2 b
+    assert values["loss_a"] == 10.0
+    assert values["entropy"] == 3.0
+    assert not any(value.requires_grad for value in values.values())
+
+
+def test_coefficients_multiply_terms_and_may_change() -> None:
+    schedule = iter([3.0, 0.0])
+    loss = Two()
+    update = Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), weights={"loss_a": lambda: next(schedule)})
+    update(batch())
+    assert loss.a.tolist() == [1.0 - 6.0, 2.0 - 12.0]
+    update(batch())
+    assert loss.a.tolist() == [1.0 - 6.0, 2.0 - 12.0]
+
+
+def test_a_delayed_term_moves_its_parameters_in_every_nth_step_only() -> None:
+    loss = Two()
+    update = Update([loss], torch.optim.Adam(loss.parameters()), every={"loss_a": 3})
+    seen = []
+    for _ in range(6):
+        update(batch())
+        seen.append(loss.a.tolist())
+    assert seen[0] == seen[1] == [1.0, 2.0]
+    assert seen[2] != seen[1]
+    assert seen[3] == seen[4] == seen[2]
+    assert seen[5] != seen[4]
+
+
+def test_the_batch_stays_as_it_is() -> None:
+    given = batch()
+    loss = Two()
+    perturb = Perturb(RandomVertex(LinfBall(0.5)), next=False, seed=0)
+    Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), prepare=[perturb])(given)
+    assert set(given.keys()) == {"observation"}
+    assert torch.equal(given["observation"], batch()["observation"])
+
+
+def test_no_loss() -> None:
+    with pytest.raises(ValueError, match="`losses` must hold at least one"):
+        Update([], torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0))
+
+
+def sac(*, compile: bool) -> OffPolicyTraining:  # noqa: A002
+    """A small VALT-EPS with all of its parts, in the middle of its schedules."""
+    config = SAC("Pendulum-v1", ValtEps(0.3, regulariser=2.0), hidden=(16, 16), steps=400, compile=compile, seed=0)
+    training = OffPolicyTraining(config)
+    for schedule in training.hardening.schedules:
+        schedule.t = 200
+    return training
+
+
+def transitions(seed: int) -> TensorDict:
+    generator = torch.Generator().manual_seed(seed)
+    rows = 32
+
+    def draw(size: int) -> torch.Tensor:
+        return torch.randn(rows, size, generator=generator)
+
+    flags = {name: torch.zeros(rows, 1, dtype=torch.bool) for name in ("done", "terminated")}
+    following = TensorDict({"raw_observation": draw(3), "reward": draw(1), **flags}, [rows])
+    return TensorDict({"raw_observation": draw(3), "action": draw(1).tanh(), "next": following}, [rows])
+
+
+def test_gradients_are_those_of_backward() -> None:
+    training = sac(compile=False)
+    torch.manual_seed(1)
+    found, _ = training.update.gradients(transitions(0))
+    training.hardening.perturb.seed(0)  # type: ignore[union-attr]
+    training.hardening.losses[0].perturb.seed(0)  # type: ignore[union-attr,operator]
+    torch.manual_seed(1)
+    prepared = transitions(0)
+    for stage in training.update.prepare:
+        prepared = stage(prepared)
+    total = sum(
+        value for loss in training.update.losses for name, value in loss(prepared).items() if name.startswith("loss_")
+    )
+    total.backward()  # type: ignore[union-attr]
+    for p, grad in zip(training.update.params, found, strict=True):
+        torch.testing.assert_close(p.grad, grad)
+
+
+@pytest.mark.slow
+def test_one_compiled_graph_takes_the_same_steps() -> None:
+    eager, compiled = sac(compile=False), sac(compile=True)
+    for training in (eager, compiled):
+        torch.manual_seed(1)
+        training.values = [training.update(transitions(i)) for i in range(3)]  # type: ignore[attr-defined]
+    # Actions are drawn from another generator inside a graph: what does not depend on them must agree.
+    theirs, ours = ([step["smooth_divergence"] for step in t.values] for t in (eager, compiled))  # type: ignore[attr-defined]
+    torch.testing.assert_close(theirs[0], ours[0], rtol=1e-4, atol=1e-6)
+    assert compiled.update.steps == 3
+    for p in compiled.update.params:
+        assert p.isfinite().all()
