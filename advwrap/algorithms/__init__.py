@@ -10,6 +10,7 @@ from advwrap.algorithms.sac import SAC
 from advwrap.algorithms.td3 import TD3
 from advwrap.algorithms.valt_eps import ValtEps
 from advwrap.algorithms.valt_soft import ValtSoft
+from advwrap.algorithms.wocar import Wocar
 
 __all__ = [
     "SAC",
@@ -24,5 +25,6 @@ __all__ = [
     "Undefended",
     "ValtEps",
     "ValtSoft",
+    "Wocar",
     "preset",
 ]

@@ -35,6 +35,7 @@ class Learner:
         hidden: Units of the hidden layers.
         learning_rate: Of all networks.
         gamma: Discount.
+        tau: Share of the new weights in the target networks per update.
         compile: Whether its update is one compiled graph.
         every: Terms of the loss that count only in every n-th step.
     """
@@ -49,6 +50,7 @@ class Learner:
     hidden: tuple[int, ...]
     learning_rate: float
     gamma: float
+    tau: float
     compile: bool = False
     every: Mapping[str, int] = field(default_factory=dict)
 
@@ -63,6 +65,7 @@ class Hardening:
         losses: Further losses, trained by the same optimiser.
         weights: Coefficients of terms of any loss.
         schedules: What moves with the environment steps.
+        updaters: Of the target networks of the further losses.
         after: Called after every round of updates, with the number of environment steps and a function that samples a
             prepared batch.
         parts: What else a checkpoint must hold.
@@ -73,6 +76,7 @@ class Hardening:
     losses: tuple[nn.Module, ...] = ()
     weights: Mapping[str, Coefficient] = field(default_factory=dict)
     schedules: tuple[Linear, ...] = ()
+    updaters: tuple[SoftUpdate, ...] = ()
     after: Callable[[int, Callable[[], TensorDictBase]], None] | None = None
     parts: Mapping[str, Stateful] = field(default_factory=dict)
 

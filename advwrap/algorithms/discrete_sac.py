@@ -80,5 +80,6 @@ class DiscreteSAC(OffPolicy):
             hidden=self.hidden,
             learning_rate=self.learning_rate,
             gamma=self.gamma,
+            tau=self.tau,
             compile=self.compile,
         )

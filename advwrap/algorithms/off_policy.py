@@ -255,7 +255,8 @@ class OffPolicyTraining:
             trainer.register_op("batch_process", replay.extend)
             trainer.register_op("process_optim_batch", replay.sample)
             trainer.register_op("post_loss", self._prioritise)
-            trainer.register_op("post_optim", self.learner.updater.step)
+            for updater in (self.learner.updater, *self.hardening.updaters):
+                trainer.register_op("post_optim", updater.step)
             trainer.register_op("post_optim_complete_log", self._log_losses)
         trainer.register_op("post_steps", self._follow)
         if self.hardening.after is not None:

@@ -15,6 +15,7 @@ from advwrap.algorithms.sac import SAC
 from advwrap.algorithms.td3 import TD3
 from advwrap.algorithms.valt_eps import ValtEps
 from advwrap.algorithms.valt_soft import ValtSoft
+from advwrap.algorithms.wocar import Wocar
 from advwrap.errors import check
 
 
@@ -89,15 +90,25 @@ def _valt_soft(task: Task) -> Defence:
     )
 
 
+def _wocar(task: Task) -> Defence:
+    return Wocar(task.epsilon, ramp=(0.0, task.last))
+
+
 DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "": _undefended,
     "attacked": _attack_training,
     "robust": _robust,
+    "wocar": _wocar,
     "valt-eps": _valt_eps,
     "valt-soft": _valt_soft,
 }
 LEARNERS: Mapping[str, type[OffPolicy]] = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
-NAMES = tuple("-".join(filter(None, (defence, learner))) for learner in LEARNERS for defence in DEFENCES)
+NAMES = tuple(
+    "-".join(filter(None, (defence, learner)))
+    for learner in LEARNERS
+    for defence in DEFENCES
+    if (defence, learner) != ("wocar", "discrete-sac")  # it bounds continuous actions
+)
 """All named trainings: "sac", "robust-sac", "valt-eps-sac", ..., "valt-eps-td3", ..., "valt-soft-discrete-sac"."""
 
 

@@ -78,5 +78,6 @@ class SAC(OffPolicy):
             hidden=self.hidden,
             learning_rate=self.learning_rate,
             gamma=self.gamma,
+            tau=self.tau,
             compile=self.compile,
         )

@@ -94,6 +94,7 @@ class TD3(OffPolicy):
             hidden=self.hidden,
             learning_rate=self.learning_rate,
             gamma=self.gamma,
+            tau=self.tau,
             compile=self.compile,
             every={"loss_actor": self.delay},
         )

@@ -125,6 +125,8 @@ def _layer(module: nn.Module, weights_of: Callable[[nn.Linear], Weights]) -> Int
         return Valley(function, _BOTTOM_OF_TANH_GELU if tanh else _BOTTOMS[kind])
     if _name(module) == _EXTRACTOR:
         return Monotone(_first_half)
+    if getattr(module, "monotone", False):  # a layer of another author that says so of itself
+        return Monotone(module)
     raise TypeError(
         f"interval bounds are not known for {kind.__name__}. Fix: use linear layers and the activations "
         f"{', '.join(sorted(k.__name__ for k in (*_MONOTONE, nn.ELU, nn.LeakyReLU, *_BOTTOMS)))}."

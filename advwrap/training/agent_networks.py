@@ -29,6 +29,9 @@ class ToBox(nn.Module):
         high: Upper limits.
     """
 
+    monotone = True
+    """In each feature: what interval bounds must know of a layer."""
+
     centre: Tensor
     reach: Tensor
 

@@ -65,5 +65,5 @@ def test_other_arguments_win() -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(ValueError, match="`name` must be one of sac, .*got 'valt'"):
+    with pytest.raises(ValueError, match=r"`name` must be one of sac, .*got 'valt'"):
         preset("valt", "Hopper-v5")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from advwrap.algorithms import SAC, TD3, DiscreteSAC, OffPolicy, TrainingAttack, ValtEps, ValtSoft
+from advwrap.algorithms import SAC, TD3, DiscreteSAC, OffPolicy, TrainingAttack, ValtEps, ValtSoft, Wocar
 from advwrap.training.checkpoint import CheckpointError
 
 TINY = {"steps": 200, "random_steps": 40, "hidden": (8, 8), "batch_size": 16, "log_every": 1, "checkpoint_every": 80}
@@ -21,12 +21,13 @@ TASK = "InvertedDoublePendulum-v5"
 TRAININGS = {
     "VALT-EPS": SAC(TASK, ValtEps(0.1, regulariser=1.0), prioritised=True, **TINY),
     "VALT-SOFT": SAC(TASK, ValtSoft(0.1, temperature=1.0, reset_every=80), **TINY),
+    "WocaR": SAC(TASK, Wocar(0.1, mean_action=True), **TINY),
     "TD3": TD3(TASK, TrainingAttack(0.1), **TINY),
     "discrete": DiscreteSAC("CartPole-v1", ValtEps(0.1), **TINY),
 }
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The end of a process."""
 
 
@@ -44,9 +45,9 @@ def test_the_log_and_the_weights_are_those_of_an_uninterrupted_training(name: st
         nonlocal frames
         frames += new
         if frames >= 160:  # 80 steps after the checkpoint
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         config.train(out=tmp_path / "broken", advance=advance)
     torch.manual_seed(99)  # another process draws other numbers
     broken = config.train(out=tmp_path / "broken")
@@ -61,8 +62,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from advwrap.algorithms import SAC, ValtEps
-config = SAC("InvertedDoublePendulum-v5", ValtEps(0.1), steps=440, random_steps=20, envs=1, hidden=(8, 8), batch_size=16,
-             log_every=1, checkpoint_every=150, frames_per_batch=1)
+config = SAC("InvertedDoublePendulum-v5", ValtEps(0.1), steps=440, random_steps=20, envs=1, hidden=(8, 8),
+             batch_size=16, log_every=1, checkpoint_every=150, frames_per_batch=1)
 seen = 0
 def advance(new):
     global seen

@@ -1,0 +1,154 @@
+"""What each defence adds to a learner: who sees what, and what is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from advwrap.algorithms import (
+    SAC,
+    TD3,
+    Defence,
+    DiscreteSAC,
+    RobustRegulariser,
+    TrainingAttack,
+    Undefended,
+    ValtEps,
+    ValtSoft,
+    Wocar,
+)
+from advwrap.algorithms.off_policy import OffPolicy, OffPolicyTraining
+
+TASK = "InvertedDoublePendulum-v5"
+TINY: dict[str, Any] = {"steps": 120, "random_steps": 20, "hidden": (8, 8), "batch_size": 8}
+EPSILON = 0.3
+DEFENCES: dict[str, Defence] = {
+    "none": Undefended(),
+    "attack training": TrainingAttack(EPSILON, ramp=(0.0, 0.1)),
+    "regulariser": RobustRegulariser(EPSILON, 1.0, ramp=(0.0, 0.1)),
+    "VALT-EPS": ValtEps(EPSILON, regulariser=1.0),
+    "VALT-SOFT": ValtSoft(EPSILON, temperature=(100.0, 1.0), reset_every=40, regulariser=1.0),
+    "WocaR": Wocar(EPSILON),
+}
+
+
+def prepared(defence: Defence) -> TensorDict:
+    """A batch as the losses see it, late in a training."""
+    training = OffPolicyTraining(SAC(TASK, defence, **TINY))
+    for schedule in training.hardening.schedules:
+        schedule.t = 120
+    generator = torch.Generator().manual_seed(0)
+
+    def raw() -> torch.Tensor:
+        return torch.randn(200, 9, generator=generator)
+
+    batch = TensorDict({"raw_observation": raw(), "next": TensorDict({"raw_observation": raw()}, [200])}, [200])
+    for stage in training.update.prepare:
+        batch = stage(batch)
+    return batch
+
+
+def moved(part: TensorDict) -> float:
+    return float((part["observation"] - part["clean_observation"]).abs().max())
+
+
+@pytest.mark.parametrize(
+    ("defence", "root", "following"),
+    [
+        (DEFENCES["none"], False, False),
+        (DEFENCES["regulariser"], False, False),
+        (DEFENCES["WocaR"], False, False),
+        (DEFENCES["attack training"], True, True),
+        (DEFENCES["VALT-EPS"], True, True),
+        (DEFENCES["VALT-SOFT"], True, True),
+        (ValtEps(EPSILON, evaluation=False), True, False),
+        (ValtEps(EPSILON, improvement=False), False, True),
+    ],
+    ids=str,
+)
+def test_which_observations_the_losses_see(defence: Defence, root: bool, following: bool) -> None:
+    batch = prepared(defence)
+    for part, attacked in ((batch, root), (batch["next"], following)):
+        assert (moved(part) > 0.5 * EPSILON) == attacked
+        assert moved(part) <= EPSILON + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("defence", "share"),
+    [
+        (ValtEps(EPSILON, adversarial_ratio=0.0), 0.0),
+        (ValtEps(EPSILON, adversarial_ratio=0.5), 0.5),
+        (ValtSoft(EPSILON, temperature=1.0, adversarial_ratio=1.0), 1.0),
+        (DEFENCES["regulariser"], 0.0),
+    ],
+    ids=str,
+)
+def test_how_often_the_behaviour_policy_is_attacked(defence: Defence, share: float) -> None:
+    training = OffPolicyTraining(SAC(TASK, defence, **TINY))
+    steps = training.trainer.collector.env.rollout(100, break_when_any_done=False)
+    attacked = (steps["observation"] != steps["clean_observation"]).any(-1).float().mean()
+    assert abs(float(attacked) - share) < 0.1
+
+
+def test_the_worst_case_grows_with_the_schedule() -> None:
+    """At kappa = 0 VALT-EPS sees uniform noise, at kappa = 1 PGD, which moves most features to the border."""
+    training = OffPolicyTraining(SAC(TASK, ValtEps(EPSILON), **TINY))
+    (kappa,) = training.hardening.schedules
+    shares = []
+    for t in (0, 48, 96):
+        kappa.t = t
+        batch = TensorDict({"observation": torch.randn(400, 9)}, [400])
+        batch["next"] = batch.clone()
+        out = training.hardening.perturb(batch)  # type: ignore[misc]
+        border = (out["observation"] - out["clean_observation"]).abs() > 0.999 * EPSILON
+        shares.append(float(border.float().mean()))
+    assert shares[0] < 0.01
+    assert shares[2] > 0.7
+    assert 0.4 < shares[1] / shares[2] < 0.6
+
+
+def test_the_adversary_is_forgotten_and_learned_again() -> None:
+    config = SAC(TASK, ValtSoft(EPSILON, temperature=0.1, reset_every=40), **TINY)
+    training = OffPolicyTraining(config)
+    relearning: Any = training.hardening.after
+    before = [p.clone() for p in relearning.adversary.parameters()]
+    training.run()
+    assert relearning.rounds == 3
+    assert relearning.update.steps == 120
+    assert any(not torch.equal(old, new) for old, new in zip(before, relearning.adversary.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("defence", [name for name in DEFENCES if name != "none"])
+@pytest.mark.parametrize("learner", [TD3, DiscreteSAC], ids=lambda kind: kind.__name__)
+def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: str) -> None:
+    if learner is DiscreteSAC and defence == "WocaR":
+        pytest.skip("it bounds continuous actions")
+    config = learner("CartPole-v1" if learner is DiscreteSAC else TASK, DEFENCES[defence], **TINY)
+    agent = replace(config, frames_per_batch=20).train()
+    env = agent.make_env()
+    observation, _ = env.reset(seed=0)
+    action = agent.act(torch.from_numpy(observation).unsqueeze(0))[0].numpy()
+    assert env.action_space.contains(action)
+    values = agent.critic(torch.zeros(3, len(observation)), agent.policy.mean(torch.zeros(3, len(observation))))
+    assert values.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: ValtEps(0.0), "`epsilon` must be > 0"),
+        (lambda: ValtEps(0.1, adversarial_ratio=1.5), "`adversarial_ratio`"),
+        (lambda: ValtEps(0.1, kappa=-1.0), "`kappa`"),
+        (lambda: ValtSoft(-0.1, temperature=1.0), "`epsilon`"),
+        (lambda: ValtSoft(0.1, temperature=1.0, reset_every=0), "`reset_every`"),
+        (lambda: RobustRegulariser(0.1, -1.0), "`coefficient`"),
+        (lambda: Wocar(0.1, kappa=2.0), "`kappa`"),
+    ],
+)
+def test_bad_numbers(make: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make()

@@ -1,0 +1,213 @@
+"""PPO: the same seed gives the same agent, every update happens, and it learns what is known to be best."""
+
+import random
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from advwrap import AdversarialObs, LinfBall, Noise, RandomVertex
+from advwrap.algorithms.ppo import PPO
+from advwrap.testing.contracts.rules import global_randomness_untouched
+from advwrap.training.normaliser import Normaliser
+from advwrap.training.update import Update
+
+
+class Match(gym.Env):
+    """The best action is twice the observation: the reward is minus the squared distance from it."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = spaces.Box(-3.0, 3.0, (2,), np.float32)
+
+    def __init__(self, length=8, terminates=False, reward=None):
+        self.length, self.terminates, self.reward = length, terminates, reward
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self._look(), {}
+
+    def step(self, action):
+        self.t += 1
+        reward = -float(((action - 2 * self.seen) ** 2).sum()) if self.reward is None else self.reward
+        over = self.t >= self.length
+        return self._look(), reward, over and self.terminates, over and not self.terminates, {}
+
+    def _look(self):
+        self.seen = self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        return self.seen.copy()
+
+
+SHORT = {"steps": 256, "envs": 2, "horizon": 32, "epochs": 2, "minibatches": 4}
+
+
+def weights(agent):
+    return torch.cat([p.flatten() for p in [*agent.mean.parameters(), agent.log_std, *agent.value.parameters()]])
+
+
+def test_the_seed_decides_and_nothing_else():
+    torch.manual_seed(1)
+    random.seed(1)
+    with global_randomness_untouched():
+        one = PPO(Match, **SHORT).train()
+    torch.manual_seed(2)
+    np.random.seed(3)  # noqa: NPY002
+    other, another = PPO(Match, **SHORT).train(), PPO(Match, **SHORT, seed=1).train()
+    assert torch.equal(weights(one), weights(other))
+    assert one.card["history"] == other.card["history"]
+    assert not torch.equal(weights(one), weights(another))
+
+
+def test_it_learns_the_best_action():
+    config = PPO(Match, steps=12_000, envs=8, horizon=64, epochs=6, minibatches=8, learning_rate=3e-3, gamma=0.5)
+    agent = config.train()
+    x = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert (agent.act(x) - 2 * x).square().mean() < 0.05  # the mean square of 2 x is 4 / 3
+    assert agent.log_std.exp().max() < 0.7
+    history = agent.card["history"]
+    assert history[-1][1] > 0.3 * history[0][1]
+    assert [frames for frames, _ in history] == list(range(512, 12_289, 512))
+
+
+@pytest.mark.parametrize(("terminates", "value"), [(False, 2.0), (True, 1.25)])
+def test_a_time_limit_is_no_end(terminates, value):
+    """Reward 1 for ever is worth 2 at gamma = 1/2; with a real end after two steps, 3/2 and 1, so 5/4 on average."""
+    agent = PPO(
+        lambda: Match(length=2, terminates=terminates, reward=1.0),
+        steps=6_000,
+        envs=4,
+        horizon=32,
+        epochs=4,
+        minibatches=4,
+        learning_rate=1e-3,
+        gamma=0.5,
+        anneal=False,
+        scale_rewards=False,
+    ).train()
+    assert agent.value(torch.zeros(1, 2)).item() == pytest.approx(value, abs=0.1)
+
+
+def test_every_minibatch_of_every_epoch_is_an_update(monkeypatch):
+    seen = []
+    step = Update.step
+    monkeypatch.setattr(Update, "step", lambda self, t, b: (seen.append(len(b)), step(self, t, b))[1])
+    PPO(Match, **SHORT).train()
+    assert seen == [16] * (4 * 2 * 4)
+
+
+def test_steps_are_rounded_up_to_whole_rounds_and_reported():
+    units, watched = [], []
+    agent = PPO(Match, **{**SHORT, "steps": 200}).train(
+        advance=units.append, watch=lambda frames, agent: watched.append((frames, weights(agent))), watch_every=128
+    )
+    assert units == [64] * 4
+    assert [frames for frames, _ in watched] == [128, 256]
+    assert torch.equal(watched[-1][1], weights(agent))
+    assert not torch.equal(watched[0][1], weights(agent))
+
+
+def test_the_steps_shrink_to_nothing():
+    """Annealed, the last rounds hardly move the weights; constant, they do."""
+
+    def last_move(anneal):
+        seen = []
+        config = PPO(Match, **{**SHORT, "steps": 64 * 20}, anneal=anneal)
+        config.train(watch=lambda _, agent: seen.append(weights(agent)), watch_every=64)
+        return ((seen[-1] - seen[-2]).norm() / (seen[1] - seen[0]).norm()).item()
+
+    assert last_move(True) < 0.2
+    assert last_move(False) > 0.3
+
+
+def test_the_two_networks_have_their_own_learning_rates():
+    """A rate that is next to nothing leaves the value network where it began."""
+    first = PPO(Match, **{**SHORT, "steps": 1, "horizon": 2, "envs": 2}, learning_rate=1e-12).train()
+    slow = PPO(Match, **SHORT, value_learning_rate=1e-12).train()
+    for net, other, moved in ((slow.value, first.value, False), (slow.mean, first.mean, True)):
+        same = torch.allclose(net[0].weight, other[0].weight, atol=1e-7)
+        assert same is not moved
+
+
+def test_long_gradients_are_shortened():
+    free, held = (PPO(Match, **SHORT, max_grad_norm=limit, learning_rate=1e-3).train() for limit in (None, 1e-9))
+    assert not torch.equal(weights(free), weights(held))
+
+
+def test_under_attack_the_policy_sees_the_perturbed_and_the_value_the_truth():
+    """With a vertex of full size as noise the sign of x is lost on the actor, but not on the critic."""
+
+    class Sign(Match):
+        def step(self, action):
+            self.t += 1
+            reward, over = float(self.seen[0]), self.t >= self.length
+            return self._look(), reward, False, over, {}
+
+    agent = PPO(
+        Sign,
+        wrap=lambda envs: AdversarialObs(envs, RandomVertex(LinfBall(5.0))),
+        steps=8_000,
+        envs=8,
+        horizon=32,
+        epochs=6,
+        minibatches=4,
+        learning_rate=3e-3,
+        gamma=0.01,
+        scale_rewards=False,
+    ).train()
+    x = torch.zeros(2, 2)
+    x[:, 0] = torch.tensor([0.8, -0.8])
+    assert agent.value(x).squeeze(1).tolist() == pytest.approx([0.8, -0.8], abs=0.25)
+
+
+def test_observations_are_normalised_beneath_the_attack():
+    z = Normaliser(np.array([10.0, -10.0]), np.array([0.01, 0.01]))
+    seen = []
+
+    def spy(clean, *, context=None, bounds=None, generator=None):
+        seen.append(clean)
+        return clean.clone()
+
+    agent = PPO(Match, wrap=lambda envs: AdversarialObs(envs, spy), normaliser=z, **SHORT).train()
+    assert all((rows[:, 0] < -800).all() and (rows[:, 1] > 800).all() for rows in seen)
+    assert agent.normaliser is z
+
+
+@pytest.mark.slow
+def test_compiled_updates_are_the_same():
+    # One round: afterwards rounding has changed the actions.
+    config = {**SHORT, "steps": 64, "learning_rate": 1e-3}
+    eager, compiled = (PPO(Match, **config, compile=compiled).train() for compiled in (False, True))
+    torch.testing.assert_close(weights(eager), weights(compiled), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "`steps`"),
+        ({"minibatches": 3}, "`minibatches` must divide"),
+        ({"gamma": 1.5}, "`gamma`"),
+        ({"clip": 0.0}, "`clip`"),
+        ({"entropy": -1.0}, "`entropy`"),
+        ({"seed": -1}, "`seed`"),
+    ],
+)
+def test_bad_numbers(options, message):
+    with pytest.raises(ValueError, match=message):
+        PPO(Match, **{**SHORT, **options})
+
+
+def test_bad_tasks():
+    with pytest.raises(ValueError, match="`env`"):
+        PPO(**SHORT).train()
+    with pytest.raises(TypeError, match="box actions"):
+        PPO("CartPole-v1", **SHORT).train()
+    with pytest.raises(TypeError, match="vector observations"):
+        PPO("FrozenLake-v1", **SHORT).train()
+
+
+def test_noise_changes_the_training():
+    plain = PPO(Match, **SHORT).train()
+    noisy = PPO(Match, wrap=lambda envs: AdversarialObs(envs, Noise(LinfBall(0.5))), **SHORT).train()
+    assert not torch.equal(weights(plain), weights(noisy))
