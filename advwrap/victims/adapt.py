@@ -25,7 +25,8 @@ def as_policy(policy: Any, *, key: Any = None, agents: int = 1) -> Policy:
     Args:
         policy: A `Policy`; a TorchRL actor (`ProbabilisticActor`, `QValueActor`, recurrent, plain); a
             Stable-Baselines3 model; or a module or callable ``observation -> action``, ``-> (loc, scale)`` or
-            ``-> torch.distributions.Distribution`` (logits: wrap it in `advwrap.victims.Categorical`).
+            ``-> torch.distributions.Distribution`` (logits: wrap it in `advwrap.victims.Categorical`). A module whose
+            attribute `policy` is a `Policy` says itself how it is read.
         key: For TensorDict actors, which in_key is the observation, where that is not clear.
         agents: For TensorDict actors of many agents, how many there are.
 
@@ -48,6 +49,8 @@ def as_policy(policy: Any, *, key: Any = None, agents: int = 1) -> Policy:
         from advwrap.victims.sb3 import policy_of
 
         return policy_of(policy)
+    if isinstance(policy, nn.Module) and isinstance(getattr(policy, "policy", None), Policy):
+        return policy.policy  # type: ignore[return-value]
     if callable(policy):
         return any_output(policy)
     raise TypeError(

@@ -1,0 +1,48 @@
+"""Random streams for a module that is called again and again: a seed and a count of calls, nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from advwrap.randomness import Streams, entropy, fold
+
+
+class CallStreams(nn.Module):
+    """One stream per row and call: row i of call c has the hash of (seed, c, i) as its key.
+
+    Args:
+        seed: Fresh entropy by default; seed and count are in `state_dict`.
+
+    Example:
+        >>> import torch
+        >>> one, two = CallStreams(0), CallStreams(0)
+        >>> torch.equal(one(4).uniform(torch.zeros(4)), two(4).uniform(torch.zeros(4)))
+        True
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__()
+        self.seed(seed)
+
+    def seed(self, seed: int | None) -> None:
+        """Begin anew."""
+        start = entropy() if seed is None else int(seed) % 2**63
+        self.random_state = torch.tensor([start, 0], device="cpu")  # the seed and the number of calls
+
+    def forward(self, rows: int) -> Streams:
+        """The streams of the next call."""
+        # Arrays of one number each: the same lines run inside a compiled graph.
+        seed, call = self.random_state[:1].numpy(), self.random_state[1:].numpy()
+        keys = fold(fold(np.arange(rows), seed), call)
+        self.random_state[1] += 1
+        return Streams(keys)
+
+    def get_extra_state(self) -> Tensor:
+        """For `state_dict`."""
+        return self.random_state.clone()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Continue from a `state_dict`."""
+        self.random_state = state.cpu().clone()

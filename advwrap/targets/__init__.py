@@ -1,0 +1,21 @@
+"""Targets: what a value is bootstrapped from when the next observation is an adversary's.
+
+`epsilon_worst` and `SoftWorst` are attacks; in a batch for an unmodified TorchRL loss, `Perturb` makes targets of them.
+"""
+
+from advwrap.targets.epsilon_worst import epsilon_worst
+from advwrap.targets.places import PerturbPlaces
+from advwrap.targets.soft_backup import Divergent, SoftBackup
+from advwrap.targets.soft_value import Coefficient, LossTemperature, SoftValue
+from advwrap.targets.soft_worst import SoftWorst
+
+__all__ = [
+    "Coefficient",
+    "Divergent",
+    "LossTemperature",
+    "PerturbPlaces",
+    "SoftBackup",
+    "SoftValue",
+    "SoftWorst",
+    "epsilon_worst",
+]
