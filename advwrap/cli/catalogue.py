@@ -11,9 +11,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from advwrap import algorithms, attacks, objectives, sets
+from advwrap import algorithms, attacks, losses, objectives, sets, targets
 
-Kind = Literal["attacks", "objectives", "sets", "budgets", "strategies", "algorithms"]
+Kind = Literal["attacks", "objectives", "sets", "budgets", "strategies", "targets", "losses", "algorithms"]
 
 HOMES: dict[str, ModuleType] = {
     "attacks": attacks,
@@ -21,6 +21,8 @@ HOMES: dict[str, ModuleType] = {
     "sets": sets,
     "budgets": attacks,
     "strategies": attacks,
+    "targets": targets,
+    "losses": losses,
     "algorithms": algorithms,
 }
 
@@ -29,7 +31,7 @@ def catalogue(kind: Annotated[Kind, tyro.conf.Positional] = "attacks") -> None:
     """List the blocks of one kind, with one line and the paper of each.
 
     Args:
-        kind: attacks, objectives, sets, budgets, strategies or algorithms.
+        kind: attacks, objectives, sets, budgets, strategies, targets, losses or algorithms.
     """
     shown = Table("name", "what it does", "source", title=kind, show_lines=True)
     for name, what, source in blocks(kind):
@@ -50,9 +52,9 @@ def blocks(kind: Kind) -> list[tuple[str, str, str]]:
 
 
 def _kind(block: type, home: ModuleType) -> str | None:
-    """By the file that defines it; what a file called protocol or bounds defines is no block."""
+    """By the file that defines it; what files with these names define is no block."""
     file = block.__module__.rpartition(".")[2]
-    if file in ("protocol", "bounds") or block.__name__ == "Budget":
+    if file in ("protocol", "bounds", "defence", "off_policy") or block.__name__ == "Budget":
         return None
     if file == "budgets":
         return "budgets"
