@@ -11,7 +11,7 @@ from advwrap.cli import main
 from advwrap.cli.catalogue import blocks
 
 
-@pytest.mark.parametrize("kind", ["attacks", "objectives", "sets", "budgets", "strategies", "algorithms"])
+@pytest.mark.parametrize("kind", ["attacks", "objectives", "sets", "budgets", "strategies", "targets", "losses", "algorithms"])
 def test_every_block_is_listed_with_what_it_does(kind: str) -> None:
     rows = blocks(kind)
     assert rows
@@ -37,7 +37,7 @@ def test_list_prints_the_names(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_train_evaluate_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     agent, report = tmp_path / "plain", tmp_path / "report"
-    main(["train", "--env", "InvertedPendulum-v5", "--steps", "80", "--out", str(agent)])
+    main(["train", "sac", "--env", "InvertedPendulum-v5", "--steps", "80", "--out", str(agent)])
     assert json.loads((agent / "agent.json").read_text())["config"]["steps"] == 80
     main(["evaluate", str(agent), "--epsilons", "0.1", "--episodes", "2", "--out", str(report)])
     assert {"report.md", "curve.png", "results.json"} <= {file.name for file in report.iterdir()}
@@ -45,6 +45,22 @@ def test_train_evaluate_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
     main(["report", str(report)])
     assert "black box" in (report / "report.md").read_text()
     assert "plain" in capsys.readouterr().out
+
+
+def test_train_by_name_with_several_seeds(tmp_path: Path) -> None:
+    arguments = ["--env", "InvertedPendulum-v5", "--steps", "40", "--epsilon", "0.2", "--out", str(tmp_path)]
+    main(["train", "valt-eps-td3", "--seed", "3", "4", *arguments])
+    for seed in (3, 4):
+        card = json.loads((tmp_path / f"seed-{seed}" / "agent.json").read_text())
+        assert (card["algorithm"], card["defence"], card["config"]["seed"]) == ("TD3", "ValtEps", seed)
+        assert card["config"]["defence"]["epsilon"] == 0.2
+
+
+def test_an_unknown_name_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "valt"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("advwrap: `name` must be one of sac, ")
 
 
 def test_a_wrong_folder_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
