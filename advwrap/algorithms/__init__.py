@@ -4,6 +4,7 @@ from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Defence, Hardening, Learner, Undefended
 from advwrap.algorithms.discrete_sac import DiscreteSAC
 from advwrap.algorithms.off_policy import OffPolicy
+from advwrap.algorithms.ppo import PPO
 from advwrap.algorithms.presets import preset
 from advwrap.algorithms.robust_regulariser import RobustRegulariser
 from advwrap.algorithms.sac import SAC
@@ -13,6 +14,7 @@ from advwrap.algorithms.valt_soft import ValtSoft
 from advwrap.algorithms.wocar import Wocar
 
 __all__ = [
+    "PPO",
     "SAC",
     "TD3",
     "Defence",

@@ -32,6 +32,7 @@ from advwrap.training.gaussian_agent import GaussianAgent, tanh_mlp
 from advwrap.training.minibatches import Minibatches
 from advwrap.training.normaliser import Normaliser
 from advwrap.training.returns import EpisodeReturns, ReturnScale
+from advwrap.training.running_rows import Running, RunningRows
 from advwrap.training.update import Update
 from advwrap.training.vector_env import VectorGymEnv
 
@@ -53,7 +54,8 @@ class PPO:
         env: Id of a Gymnasium task, or a function that makes one, with vector observations and box actions.
         wrap: Put around the vector environment of all copies: ``lambda envs: AdversarialObs(envs, attack)`` trains
             under attack, ``lambda envs: SARLAttacker(envs, victim, within=...)`` trains an attacker.
-        normaliser: From the task's observations to what is read, beneath `wrap`; None where the task normalises.
+        normaliser: From the task's observations to what is read, beneath `wrap`: frozen statistics, or `Running()` ones
+            that the agent keeps at the end; None where the task normalises.
         steps: Environment steps.
         envs: Copies of the task that run together.
         horizon: Steps of every copy between two rounds of updates.
@@ -82,7 +84,7 @@ class PPO:
 
     env: str | Callable[[], gym.Env[Any, Any]] | None = None
     wrap: Callable[[AnyVectorEnv], AnyVectorEnv] | None = field(default=None, kw_only=True)
-    normaliser: Normaliser | None = field(default=None, kw_only=True)
+    normaliser: Normaliser | Running | None = field(default=None, kw_only=True)
     steps: int = field(default=1_000_000, kw_only=True)
     envs: int = field(default=8, kw_only=True)
     horizon: int = field(default=256, kw_only=True)
@@ -161,7 +163,9 @@ class _Parts:
 
     def __init__(self, config: PPO) -> None:
         self.config = config
-        self.env = VectorGymEnv(_tasks(config))
+        tasks = _tasks(config)
+        self.running = RunningRows(tasks) if isinstance(config.normaliser, Running) else None
+        self.env = VectorGymEnv(_wrapped(config, tasks if self.running is None else self.running))
         self.env.set_seed(config.seed)
         features, actions = self.env.observation_spec["observation"].shape[-1], self.env.action_spec.shape[-1]
         self.policy = tanh_mlp(features, actions, config.hidden, last=0.01)
@@ -279,15 +283,14 @@ class _Parts:
         """The present networks, copied."""
         log_std = self.scale.state_independent_scale.data.reshape(-1).clone()
         space = self.env.envs.single_action_space
-        config = {**asdict_of(self.config), "hidden": list(self.config.hidden)}
-        card = {"algorithm": "PPO", "config": config, "history": list(history)}
+        card = {"algorithm": "PPO", "config": _numbers(self.config), "history": list(history)}
         return GaussianAgent.copied(
             self.policy,
             log_std,
             self.value,
             low=space.low,
             high=space.high,
-            normaliser=self.config.normaliser,
+            normaliser=self.config.normaliser if self.running is None else self.running.frozen(),
             card=card,
         )
 
@@ -304,7 +307,7 @@ class _Silent(OptimizationStepper):  # type: ignore[misc]
         return TensorDict()
 
 
-def asdict_of(config: PPO) -> dict[str, Any]:
+def _numbers(config: PPO) -> dict[str, Any]:
     """The numbers of a configuration, for a file; functions by name."""
     names = {"env", "wrap", "normaliser"}
     known = {name: value for name, value in vars(config).items() if name not in names}
@@ -313,19 +316,25 @@ def asdict_of(config: PPO) -> dict[str, Any]:
 
 
 def _tasks(config: PPO) -> AnyVectorEnv:
-    """The copies of the task, normalised and wrapped."""
+    """The copies of the task."""
     env = config.env
     check(env is not None, "`env` must be the id of a task or a function that makes one, got None.")
 
     def make() -> gym.Env[Any, Any]:
         task = gym.make(env) if isinstance(env, str) else env()  # type: ignore[misc]
-        return task if config.normaliser is None else config.normaliser.wrap(task)
+        return config.normaliser.wrap(task) if isinstance(config.normaliser, Normaliser) else task
 
     envs: AnyVectorEnv = SyncVectorEnv([make] * config.envs, autoreset_mode=AutoresetMode.DISABLED)
+    if not (
+        isinstance(envs.single_observation_space, gym.spaces.Box) and len(envs.single_observation_space.shape) == 1
+    ):
+        raise TypeError(f"`env` must have vector observations, got {envs.single_observation_space}.")
+    return envs
+
+
+def _wrapped(config: PPO, envs: AnyVectorEnv) -> AnyVectorEnv:
     envs = envs if config.wrap is None else config.wrap(envs)
-    observations, actions = envs.single_observation_space, envs.single_action_space
-    if not (isinstance(observations, gym.spaces.Box) and len(observations.shape) == 1):
-        raise TypeError(f"`env` must have vector observations, got {observations}.")
+    actions = envs.single_action_space
     if not (isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1):
         raise TypeError(f"`env` must have box actions, got {actions}.")
     return envs

@@ -5,18 +5,22 @@
 | play | `evaluate` (one cell), `evaluate_grid` (agents x attacks x epsilons), `Agent` |
 | keep | `Cell`, `Results`, `Provenance`, `save_results`, `read_results` |
 | judge | `mean`, `std`, `iqm`, `bootstrap_interval`, `paired_difference`, `Interval` |
+| attack | `train_attacker` (SA-RL, PA-AD), `scan_attackers` (the minimum over a `grid`), `RayExecutor` |
 | show | `write_report`, `markdown`, `table`, `save_curve` |
 """
 
 from advwrap.evaluation.acting import Acts, Agent, acting
+from advwrap.evaluation.attackers import PAAD, SARL, AttackerKind, Learns, TrainedAttacker, train_attacker
 from advwrap.evaluation.episodes import play
 from advwrap.evaluation.grid import evaluate_grid
 from advwrap.evaluation.plots import draw_curve, save_curve
 from advwrap.evaluation.provenance import Provenance
+from advwrap.evaluation.ray_executor import RayExecutor
 from advwrap.evaluation.report import markdown, write_report
 from advwrap.evaluation.results import NATURAL, Cell, Results
 from advwrap.evaluation.results_file import ResultsFileError, read_results, save_results
 from advwrap.evaluation.rollouts import Channel, EnvSource, evaluate
+from advwrap.evaluation.scan import Scan, Trial, grid, scan_attackers
 from advwrap.evaluation.statistics import (
     Interval,
     Statistic,
@@ -30,21 +34,30 @@ from advwrap.evaluation.tables import table
 
 __all__ = [
     "NATURAL",
+    "PAAD",
+    "SARL",
     "Acts",
     "Agent",
+    "AttackerKind",
     "Cell",
     "Channel",
     "EnvSource",
     "Interval",
+    "Learns",
     "Provenance",
+    "RayExecutor",
     "Results",
     "ResultsFileError",
+    "Scan",
     "Statistic",
+    "TrainedAttacker",
+    "Trial",
     "acting",
     "bootstrap_interval",
     "draw_curve",
     "evaluate",
     "evaluate_grid",
+    "grid",
     "iqm",
     "markdown",
     "mean",
@@ -53,7 +66,9 @@ __all__ = [
     "read_results",
     "save_curve",
     "save_results",
+    "scan_attackers",
     "std",
     "table",
+    "train_attacker",
     "write_report",
 ]

@@ -148,6 +148,7 @@ def _network(tensors: Mapping[str, Tensor], prefix: str) -> nn.Sequential:
     """The MLP with these weights."""
     own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     weights = sorted((int(name.split(".")[0]), value) for name, value in own.items() if name.endswith("weight"))
+    check(len(weights) > 0, f"it holds no tensor {prefix}*")
     hidden = tuple(weight.shape[0] for _, weight in weights[:-1])
     network = tanh_mlp(weights[0][1].shape[1], weights[-1][1].shape[0], hidden)
     network.load_state_dict(own)

@@ -1,6 +1,7 @@
 """PPO: the same seed gives the same agent, every update happens, and it learns what is known to be best."""
 
 import random
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +13,9 @@ from advwrap import AdversarialObs, LinfBall, Noise, RandomVertex
 from advwrap.algorithms.ppo import PPO
 from advwrap.testing.contracts.rules import global_randomness_untouched
 from advwrap.training.normaliser import Normaliser
+from advwrap.training.running_rows import Running
 from advwrap.training.update import Update
+from advwrap.wrappers import SARLAttacker
 
 
 class Match(gym.Env):
@@ -172,6 +175,32 @@ def test_observations_are_normalised_beneath_the_attack():
     agent = PPO(Match, wrap=lambda envs: AdversarialObs(envs, spy), normaliser=z, **SHORT).train()
     assert all((rows[:, 0] < -800).all() and (rows[:, 1] > 800).all() for rows in seen)
     assert agent.normaliser is z
+
+
+def test_running_statistics_are_frozen_in_the_agent_and_the_radius_is_in_their_units():
+    class Far(Match):
+        def _look(self):
+            return super()._look() * 5 + 100
+
+    seen = []
+
+    def spy(clean, *, context=None, bounds=None, generator=None):
+        seen.append(clean.clone())
+        return clean.clone()
+
+    agent = PPO(Far, wrap=lambda envs: AdversarialObs(envs, spy), normaliser=Running(), **SHORT).train()
+    # Uniform in [-5, 5] around 100: standard deviation 10 / sqrt(12).
+    np.testing.assert_allclose(agent.normaliser.mean, [100, 100], atol=1)
+    np.testing.assert_allclose(agent.normaliser.std, [10 / 12**0.5] * 2, rtol=0.1)
+    late = torch.cat(seen[-50:])
+    assert (late.mean(0).abs() < 0.3).all()
+    assert ((late.std(0) - 1).abs() < 0.2).all()
+
+
+def test_an_attacker_of_a_discrete_victim_has_box_actions():
+    wrap = partial(SARLAttacker, victim=torch.nn.Linear(4, 2), within=LinfBall(0.1))
+    agent = PPO("CartPole-v1", wrap=wrap, **SHORT).train()
+    assert agent.act(torch.zeros(1, 4)).shape == (1, 4)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import torch
 from advwrap import ActionShift, Langevin, Learned, LinfBall, Noise
 from advwrap.attacks import Attack
 from advwrap.evaluation import evaluate
+from advwrap.wrappers import SARLAttacker
 from tests.reference.released import EPS, Victim, victim
 
 pytestmark = pytest.mark.reference
@@ -23,19 +24,21 @@ pytestmark = pytest.mark.reference
 BALL = LinfBall(EPS)
 
 
+def task(agent: Victim) -> gym.Env[Any, Any]:
+    """What the agent sees, normalised."""
+    env = gym.make("HalfCheetah-v5", disable_env_checker=True)
+    space = gym.spaces.Box(-np.inf, np.inf, (17,), np.float32)
+    return gym.wrappers.TransformObservation(env, agent.normalise, space)
+
+
 def returns(agent: Victim, attack: Attack | None) -> np.ndarray:
     """Fifty episodes from the reset seeds 7000, ..., 7049, in one batch."""
-
-    def task() -> gym.Env[Any, Any]:
-        env = gym.make("HalfCheetah-v5", disable_env_checker=True)
-        space = gym.spaces.Box(-np.inf, np.inf, (17,), np.float32)
-        return gym.wrappers.TransformObservation(env, agent.normalise, space)
 
     @torch.no_grad()
     def play(z: torch.Tensor) -> torch.Tensor:
         return agent.policy(z)
 
-    cell = evaluate(play, task, attack, episodes=50, seed=7000, num_envs=50)
+    cell = evaluate(play, lambda: task(agent), attack, episodes=50, seed=7000, num_envs=50)
     assert cell.lengths == (1000,) * 50
     return np.array(cell.returns)
 
@@ -64,7 +67,21 @@ def test_mad(name: str, expected: float, within: float) -> None:
 
 def test_learned_adversary_of_ppo() -> None:
     agent = victim("ppo")
-    measured = returns(agent, Learned(agent.adversary, within=BALL))
+    assert_brought_down(returns(agent, Learned(agent.adversary, within=BALL)))
+
+
+def test_learned_adversary_of_ppo_in_the_environment_of_an_attacker() -> None:
+    """The adversary plays, the victim is part of the task, the return is minus the victim's."""
+    agent = victim("ppo")
+
+    def attacked() -> gym.Env[Any, Any]:
+        return SARLAttacker(task(agent), agent.policy, within=BALL, stochastic=False)  # type: ignore[no-any-return]
+
+    cell = evaluate(agent.adversary, attacked, episodes=50, seed=7000, num_envs=50)
+    assert_brought_down(-np.array(cell.returns))
+
+
+def assert_brought_down(measured: np.ndarray) -> None:
     # Single episodes escape, so the mean moves more than the median: either may show the published score.
     median_holds = abs(np.median(measured) + 717) <= 71.7
     mean_holds = abs(measured.mean() + 653) <= 150

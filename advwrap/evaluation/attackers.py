@@ -1,0 +1,196 @@
+"""Learned attackers: the strongest thing that an RL algorithm finds against a fixed victim.
+
+Gradient attacks look one step ahead; an attacker that is trained on the task itself plans. It costs a training per
+victim, and is only as strong as that training went: papers scan hyperparameters and report the minimum
+(`advwrap.evaluation.scan_attackers`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Protocol
+
+import gymnasium as gym
+import torch
+from gymnasium.envs.registration import EnvSpec
+from torch import Tensor
+
+from advwrap.attacks import Attack, Learned, Steered, policy_direction
+from advwrap.evaluation.rollouts import EnvSource
+from advwrap.progress import Advance, progress
+from advwrap.sets import PerturbationSet
+from advwrap.victims import AnyPolicy, Policy, as_policy
+from advwrap.wrappers import PAADAttacker, SARLAttacker
+
+
+class AttackerKind(Protocol):
+    """What the attacker's action means: the environment it trains in, and the attack that it then is."""
+
+    def around(self, env: Any, victim: Policy, *, within: PerturbationSet, stochastic: bool) -> Any:
+        """The task as the attacker meets it; the same kind of environment comes back."""
+        ...
+
+    def attack(self, adversary: AnyPolicy, victim: Policy, *, within: PerturbationSet) -> Attack:
+        """The attack of a trained adversary."""
+        ...
+
+
+@dataclass(frozen=True)
+class SARL:
+    """The perturbation itself is learned (Zhang et al., ICLR 2021). See `advwrap.wrappers.SARLAttacker`."""
+
+    def around(self, env: Any, victim: Policy, *, within: PerturbationSet, stochastic: bool) -> Any:
+        """The task with perturbations as actions."""
+        return SARLAttacker(env, victim, within=within, stochastic=stochastic)
+
+    def attack(self, adversary: AnyPolicy, victim: Policy, *, within: PerturbationSet) -> Attack:
+        """`Learned`."""
+        return Learned(adversary, within=within)
+
+
+@dataclass(frozen=True)
+class PAAD:
+    """A direction of the victim's action is learned (Sun et al., ICLR 2022). See `advwrap.wrappers.PAADAttacker`.
+
+    Args:
+        steps: Gradients of the generator.
+        reference_sign: Whether the generator pushes against the director, as the reference code does.
+    """
+
+    steps: int = 1
+    reference_sign: bool = False
+
+    def around(self, env: Any, victim: Policy, *, within: PerturbationSet, stochastic: bool) -> Any:
+        """The task with directions as actions."""
+        return PAADAttacker(
+            env,
+            victim,
+            within=within,
+            steps=self.steps,
+            reference_sign=self.reference_sign,
+            stochastic=stochastic,
+        )
+
+    def attack(self, adversary: AnyPolicy, victim: Policy, *, within: PerturbationSet) -> Attack:
+        """`Steered`."""
+        generator = policy_direction(victim, within=within, steps=self.steps, reference_sign=self.reference_sign)
+        return Steered(adversary, generator)
+
+
+class Learns(Protocol):
+    """An algorithm: a dataclass with a field `env` and a method `train`, such as `PPO` and `SAC`.
+
+    Where it has a field `wrap` too, a function of the vector environment of all copies, the attacker acts there, for
+    all copies in one call.
+    """
+
+    def train(self, *, advance: Advance) -> Any:
+        """Train to the end; what comes back has a `policy`, and a `normaliser` (None for none) in front of it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedAttacker:
+    """A learned attacker, ready for `AdversarialObs` and `evaluate`.
+
+    Args:
+        attack: What it does.
+        kind: What it learned.
+        agent: What the algorithm returned: networks, history, and a method `save`.
+    """
+
+    attack: Attack
+    kind: AttackerKind
+    agent: Any
+
+
+def train_attacker(
+    victim: AnyPolicy,
+    env: EnvSource,
+    *,
+    within: PerturbationSet,
+    kind: AttackerKind | None = None,
+    algorithm: Learns | None = None,
+    stochastic: bool = True,
+    advance: Advance | None = None,
+    **options: Any,
+) -> TrainedAttacker:
+    """Train an attacker of a frozen victim.
+
+    Source: Zhang et al., ICLR 2021 (SA-RL); Sun et al., ICLR 2022 (PA-AD).
+
+    Args:
+        victim: Who is attacked: anything that `advwrap.victims.as_policy` takes. Nothing in it changes.
+        env: The task with the observations that the victim reads: an id, a spec or a function that makes one.
+        within: Where the perturbation may live, in the units of those observations.
+        kind: What is learned: `SARL()` (the default) or `PAAD()`.
+        algorithm: What learns: ``PPO(...)`` (the default) or ``SAC(...)``; its own `env` is replaced.
+        stochastic: Whether the victim samples its actions meanwhile, as in the papers.
+        advance: Called with the number of new environment steps; by default a progress bar.
+        options: Of the algorithm's own `train`: ``watch=...`` of `PPO`, say, to save the agent now and then.
+
+    Returns:
+        The attacker; ``evaluate(victim, env, attacker.attack)`` judges it, on a victim that plays its mean.
+
+    Example:
+        >>> from advwrap import LinfBall
+        >>> from advwrap.algorithms import PPO
+        >>> short = PPO(steps=128, envs=2, horizon=64, epochs=1, minibatches=2)
+        >>> attacker = train_attacker(torch.nn.Linear(3, 1), "Pendulum-v1", within=LinfBall(0.1), algorithm=short)
+        >>> bool((attacker.attack(torch.zeros(2, 3)).abs() <= 0.1).all())
+        True
+    """
+    from advwrap.algorithms.ppo import PPO
+
+    kind = SARL() if kind is None else kind
+    algorithm = PPO() if algorithm is None else algorithm
+    policy = as_policy(victim)
+    around = partial(kind.around, victim=policy, within=within, stochastic=stochastic)
+    bar = progress(f"{type(kind).__name__}, {type(algorithm).__name__}", total=getattr(algorithm, "steps", 0))
+    with bar as counting:
+        agent = _train(algorithm, partial(_make, env), around, {"advance": advance or counting, **options})
+    adversary = agent.policy if agent.normaliser is None else _Normalised(agent)
+    return TrainedAttacker(kind.attack(adversary, policy, within=within), kind, agent)
+
+
+def _train(algorithm: Any, make: Callable[[], Any], around: Callable[[Any], Any], options: Any) -> Any:
+    names = {field.name for field in fields(algorithm)}
+    if "wrap" in names:
+        return replace(algorithm, env=make, wrap=around).train(**options)
+    with _named(lambda **_: around(make())) as name:
+        return replace(algorithm, env=name).train(**options)
+
+
+def _make(env: EnvSource) -> gym.Env[Any, Any]:
+    return gym.make(env) if isinstance(env, str | EnvSpec) else env()
+
+
+_numbers = itertools.count()
+
+
+@contextmanager
+def _named(make: Callable[..., gym.Env[Any, Any]]) -> Iterator[str]:
+    """An id for a task that has none, for algorithms that ask for one."""
+    name = f"advwrap/Attacker{next(_numbers)}-v0"
+    gym.register(name, entry_point=make, disable_env_checker=True, order_enforce=False)
+    try:
+        yield name
+    finally:
+        gym.registry.pop(name)
+
+
+class _Normalised:
+    """The mean action of an agent that reads normalised observations, as a function of the task's own."""
+
+    def __init__(self, agent: Any) -> None:
+        self.policy: Policy = agent.policy
+        self.mean, self.std = (torch.as_tensor(x) for x in (agent.normaliser.mean, agent.normaliser.std))
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """The action."""
+        mean, std = self.mean.to(observation.device), self.std.to(observation.device)
+        return self.policy.mean(((observation - mean) / std).float())
