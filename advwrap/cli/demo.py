@@ -20,9 +20,9 @@ from advwrap.evaluation import Provenance, Results, table, write_report
 from advwrap.training import TrainedAgent, load_agent
 
 ENV = "InvertedDoublePendulum-v5"
-EPSILONS = (0.01, 0.015, 0.02)
+EPSILONS = (0.03, 0.04, 0.045)
 PLAIN = SAC(ENV, steps=15_000)
-UNDER_ATTACK = SAC(ENV, TrainingAttack(0.03, ramp=(0.0, 0.3)), steps=9_000, evaluate_every=1_000)
+UNDER_ATTACK = SAC(ENV, TrainingAttack(0.065, ramp=(0.0, 0.3)), steps=12_000, evaluate_every=1_000)
 
 
 def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps: int | None = None) -> None:
