@@ -283,6 +283,9 @@ class _Parts:
         """The present networks, copied."""
         log_std = self.scale.state_independent_scale.data.reshape(-1).clone()
         space = self.env.envs.single_action_space
+        known = self.config.normaliser
+        frozen = known if self.running is None else self.running.frozen()
+        assert not isinstance(frozen, Running)  # noqa: S101 - then `running` is there
         card = {"algorithm": "PPO", "config": _numbers(self.config), "history": list(history)}
         return GaussianAgent.copied(
             self.policy,
@@ -290,7 +293,7 @@ class _Parts:
             self.value,
             low=space.low,
             high=space.high,
-            normaliser=self.config.normaliser if self.running is None else self.running.frozen(),
+            normaliser=frozen,
             card=card,
         )
 

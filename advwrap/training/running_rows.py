@@ -40,7 +40,7 @@ class RunningRows(VectorWrapper):  # without parameters: generic only since Gymn
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(env)
-        shape = env.single_observation_space.shape
+        shape = env.single_observation_space.shape or ()
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (env.num_envs, *shape), np.float32)
         self.normaliser = RunningNormaliser(shape[0])
