@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from advwrap.attacks.ascent import gradient
@@ -27,6 +26,7 @@ def lowest_in_box(value: Score, box: Box, *, start: Tensor, steps: int) -> Tenso
     Shapes: start [B, A] -> [B, A].
 
     Example:
+        >>> import torch
         >>> box = Box(torch.tensor([[-1.0, 0.0]]), torch.tensor([[1.0, 0.5]]))
         >>> lowest_in_box(lambda a: a.sum(-1), box, start=torch.zeros(1, 2), steps=5)
         tensor([[-1.,  0.]])

@@ -14,7 +14,7 @@ from torchrl.objectives import LossModule
 
 from advwrap.attacks import Attack, Langevin
 from advwrap.errors import check
-from advwrap.losses.trained_policy import Coefficient, present, trained
+from advwrap.losses.trained_policy import Coefficient, key_of, present, trained
 from advwrap.modules import Perturb
 from advwrap.modules.rows import Rows
 from advwrap.objectives import PolicyKL
@@ -118,7 +118,7 @@ class SmoothPolicy(LossModule):  # type: ignore[misc]
         super().__init__()
         if not callable(coefficient):
             check(bool(coefficient >= 0), f"`coefficient` must be >= 0, got {coefficient}.")
-        self.policy, self.actor_network = trained(actor, key=_key_of(actor, key), agents=agents)
+        self.policy, self.actor_network = trained(actor, key=key_of(actor, key), agents=agents)
         self.perturb = Perturb(attack, key, clean_key, next=False, bounds=bounds, seed=seed)
         self.coefficient = coefficient
         self.divergence = divergence
@@ -140,7 +140,7 @@ class SmoothPolicy(LossModule):  # type: ignore[misc]
             options: The other arguments of `SmoothPolicy`.
         """
         key, agents = options.get("key", "observation"), options.get("agents", 1)
-        victim = as_policy(actor, key=_key_of(actor, key), agents=agents)
+        victim = as_policy(actor, key=key_of(actor, key), agents=agents)
         return cls(actor, Langevin(PolicyKL(victim), within=within, steps=steps, beta=beta), **options)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
@@ -155,8 +155,3 @@ class SmoothPolicy(LossModule):  # type: ignore[misc]
             distance = self.divergence(clean, self.policy.law(shown, rows))
         loss = (present(self.coefficient) * distance).mean()
         return TensorDict({"loss_smooth": loss, "smooth_divergence": distance.detach().mean()}, [])
-
-
-def _key_of(actor: AnyPolicy, key: NestedKey) -> NestedKey | None:
-    """Which in_key of a TensorDict actor is meant; other policies have none."""
-    return key if hasattr(actor, "in_keys") else None

@@ -9,7 +9,7 @@ from tensordict.utils import NestedKey
 from torch import Tensor, nn
 
 from advwrap.victims import AnyPolicy, Context, Network, Policy, as_policy
-from advwrap.victims.heads import DeterministicHead
+from advwrap.victims.heads import DeterministicHead, OutputHead
 from advwrap.victims.laws import NormalLaw
 from advwrap.victims.tensordict_heads import SquashedHead
 
@@ -49,7 +49,14 @@ def trained(actor: AnyPolicy, *, key: NestedKey | None = None, agents: int = 1) 
     return policy, module
 
 
-def sampled(policy: Policy, observation: Tensor, context: Context | None, normal: Tensor | None = None) -> Tensor:
+def key_of(actor: AnyPolicy, key: NestedKey) -> NestedKey | None:
+    """Which in_key of a TensorDict actor is meant by the observation; other policies have none."""
+    return key if hasattr(actor, "in_keys") else None
+
+
+def sampled(
+    policy: Policy, observation: Tensor, context: Context | None = None, *, generator: torch.Generator | None = None
+) -> Tensor:
     """Actions of a continuous policy, as a differentiable function of its parameters; a deterministic one has its own.
 
     a = squash(mu(s) + sigma(s) xi),   xi ~ N(0, I)
@@ -58,26 +65,30 @@ def sampled(policy: Policy, observation: Tensor, context: Context | None, normal
         policy: The policy.
         observation: What it reads.
         context: What else it reads.
-        normal: xi; from torch's global generator by default, as in TorchRL's losses.
+        generator: Draws xi; by default torch's global one, as in TorchRL's losses.
 
     Shapes: observation [B, ...] -> [B, A].
 
     Raises:
-        TypeError: If the policy is not continuous.
+        TypeError: If it is another kind of policy, discrete for example.
 
     Example:
         >>> import torch
         >>> from advwrap.victims import Gaussian
-        >>> sampled(Gaussian(nn.Identity(), 0.5), torch.zeros(1, 2), None, torch.ones(1, 2))
-        tensor([[0.5000, 0.5000]])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> sampled(Gaussian(nn.Identity(), 0.5), torch.zeros(1000, 1), generator=generator).std()
+        tensor(0.5143)
     """
     output = policy.output(observation, context)
     law = policy.head.law(output)
     if not isinstance(law, NormalLaw):
-        raise TypeError(f"the policy must be continuous, got {policy}.")
-    if isinstance(policy.head, (DeterministicHead, SquashedHead)):
+        raise TypeError(f"the policy must be normal, squashed normal or deterministic, got {policy}.")
+    bare = isinstance(policy.head, OutputHead) and isinstance(output, Tensor)
+    if bare or isinstance(policy.head, (DeterministicHead, SquashedHead)):
         return policy.head.mean(output)
-    action = law.loc + law.scale * (torch.randn_like(law.loc) if normal is None else normal)
+    loc = law.loc
+    normal = torch.randn(loc.shape, generator=generator, dtype=loc.dtype, device=loc.device)
+    action = loc + law.scale * normal
     squash = getattr(policy.head, "squash", None)
     return action if squash is None else squash(action)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase, TensorDictParams
-from tensordict.utils import NestedKey, unravel_key
+from tensordict.utils import NestedKey
 from torch import Tensor
 from torchrl.modules import set_recurrent_mode
 from torchrl.objectives import LossModule, distance_loss
@@ -15,10 +15,11 @@ from torchrl.objectives import LossModule, distance_loss
 from advwrap.bounds import ActionBounds, box_around
 from advwrap.errors import check
 from advwrap.losses.box_search import lowest_in_box
+from advwrap.losses.live_values import Critics, live_values, make_functional
 from advwrap.losses.reading import Transitions, weighted_mean
-from advwrap.losses.trained_policy import Coefficient, present, sampled, trained
+from advwrap.losses.trained_policy import Coefficient, key_of, present, sampled, trained
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
-from advwrap.victims import AnyCritic, AnyPolicy, Context, Critic, as_critic
+from advwrap.victims import AnyCritic, AnyPolicy, Context, Critic, as_critic, as_policy
 from advwrap.victims.tensordict_critic import LossCritic
 
 
@@ -92,7 +93,7 @@ class WorstCaseCritic(LossModule):  # type: ignore[misc]
     def __init__(
         self,
         actor: AnyPolicy,
-        qvalue: TensorDictModuleBase | list[TensorDictModuleBase],
+        qvalue: Critics,
         *,
         within: PerturbationSet,
         kappa: Coefficient,
@@ -111,11 +112,10 @@ class WorstCaseCritic(LossModule):  # type: ignore[misc]
         check(num_qvalue_nets >= 1, f"`num_qvalue_nets` must be >= 1, got {num_qvalue_nets}.")
         if not callable(kappa):
             check(bool(0 <= kappa <= 1), f"`kappa` must be in [0, 1], got {kappa}.")
-        self.policy, self.actor_network = trained(actor, key=key)
-        self.action_bounds = ActionBounds(self.policy)
-        members = len(qvalue) if isinstance(qvalue, list) else num_qvalue_nets
-        expand = members if members > 1 else None
-        self.convert_to_functional(qvalue, "qvalue_network", expand_dim=expand, create_target_params=True)
+        name = key_of(actor, key)
+        self.policy, self.actor_network = trained(actor, key=name)
+        self.action_bounds = ActionBounds(as_policy(actor, key=name))
+        make_functional(self, qvalue, num_qvalue_nets, target=True)
         self.worst, self.worst_target = LossCritic(self), LossCritic(self, target=True)
         self.critic: Critic | None = None if critic is None else as_critic(critic)
         self.within, self.kappa, self.gamma, self.steps = within, kappa, gamma, steps
@@ -125,6 +125,37 @@ class WorstCaseCritic(LossModule):  # type: ignore[misc]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The losses of one batch."""
+        following = tensordict.get("next")
+        # A victim reads rows, each on its own, not sequences.
         with set_recurrent_mode(False):
-            ...
-        return TensorDict({}, [])
+            worst_next, width = self._worst_next(self.reading.state(following), self.reading.rows(following))
+            values = live_values(self.qvalue_network, self.qvalue_network_params, self.reading.at_truth(tensordict))
+            term = self._actor_term(self.reading.state(tensordict), self.reading.rows(tensordict))
+        reward, ended = (self.reading.number(following, name) for name in ("reward", "terminated"))
+        target = reward + self.gamma * (1 - ended.to(reward.dtype)) * worst_next
+        error = distance_loss(values, target.expand_as(values), self.loss_function).sum(0)
+        out = {
+            "loss_worst_qvalue": weighted_mean(error, tensordict),
+            "loss_worst_actor": weighted_mean(present(self.kappa) * term, tensordict),
+            "worst_value": values.detach().amin(0).mean(),
+            "action_width": width.mean(),
+        }
+        return TensorDict(out, [])
+
+    @torch.no_grad()
+    def _worst_next(self, state: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """The least target value in the box of actions, and the width of the box."""
+        box = self.action_bounds(box_around(state, self.within, self.bounds))
+        start = self.policy.mean(state, context)
+
+        def value(action: Tensor) -> Tensor:
+            return self.worst_target(state, action, context).amin(0)
+
+        return value(lowest_in_box(value, box, start=start, steps=self.steps)), box.width
+
+    def _actor_term(self, state: Tensor, context: Context) -> Tensor:
+        """What is lowered by the actor, [N]; the critics are constants here."""
+        if self.critic is None:
+            return -self.worst(state, self.policy.mean(state, context), context).amin(0)
+        action = sampled(self.policy, state, context)
+        return self.critic(state, action, context).amin(0) - self.worst(state, action, context).amin(0)

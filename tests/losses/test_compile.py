@@ -1,0 +1,91 @@
+"""The whole step, an unmodified SACLoss and our terms, as one graph with the gradients of all parameters."""
+
+import warnings
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import nn
+from torchrl.modules import MLP, ValueOperator
+from torchrl.objectives import SACLoss, SoftUpdate
+
+from advwrap import LinfBall
+from advwrap.losses import RobustSarsa, SmoothPolicy, WorstCaseCritic
+from advwrap.sets import Linear
+from tests.victims.torchrl_actors import ACTIONS, FEATURES, normal
+
+pytestmark = pytest.mark.slow
+
+ROWS, CLEAN = 8, "clean_observation"
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def batch():
+    end = torch.zeros(ROWS, 1, dtype=torch.bool)
+    s, after = draw(ROWS, FEATURES), draw(ROWS, FEATURES, seed=1)
+    following = {"observation": after, CLEAN: after, "reward": draw(ROWS, 1, seed=2), "done": end, "terminated": end}
+    following |= {"action": draw(ROWS, ACTIONS, seed=3)}
+    now = {"observation": s, CLEAN: s, "action": draw(ROWS, ACTIONS, seed=4)}
+    return TensorDict({**now, "next": TensorDict(following, [ROWS])}, [ROWS])
+
+
+def q():
+    return ValueOperator(MLP(FEATURES + ACTIONS, 1, num_cells=[8], activation_class=nn.ReLU), in_keys=[CLEAN, "action"])
+
+
+class Losses:
+    """The losses named, their schedules, and the step that the trainer compiles."""
+
+    def __init__(self, *names):
+        torch.manual_seed(0)
+        actor = normal()
+        self.radius, self.kappa = Linear(0.0, 0.2, steps=10), Linear(0.0, 0.8, steps=10)
+        ball = LinfBall(self.radius)
+        sac = SACLoss(actor, q(), action_spec=None, target_entropy=-2.0)
+        made = {
+            "sac": lambda: sac,
+            "smooth": lambda: SmoothPolicy.sgld(actor, within=ball, coefficient=self.kappa, seed=0),
+            "mixed": lambda: WorstCaseCritic(actor, q(), within=ball, kappa=self.kappa, critic=sac),
+            "deterministic": lambda: WorstCaseCritic(actor, q(), within=ball, kappa=self.kappa, num_qvalue_nets=2),
+            "sarsa": lambda: RobustSarsa([q(), q()], eps=self.radius, coefficient=self.kappa),
+        }
+        self.losses = [made[name]() for name in names]
+        for loss in self.losses:
+            if isinstance(loss, SACLoss | WorstCaseCritic):
+                SoftUpdate(loss, tau=0.1)
+        self.parameters = list(dict.fromkeys(p for loss in self.losses for p in loss.parameters() if p.requires_grad))
+
+    def step(self, data):
+        out = {}
+        for loss in self.losses:
+            out |= dict(loss(data.copy()).items())
+        total = sum(value for name, value in out.items() if name.startswith("loss_"))
+        gradients = torch.autograd.grad(total, self.parameters, allow_unused=True)
+        return {name: value.detach() for name, value in out.items()}, gradients
+
+
+@pytest.mark.parametrize("names", [("sac", "smooth"), ("sac", "mixed"), ("deterministic",), ("sarsa",)], ids=" ".join)
+def test_one_graph_gives_the_numbers_of_eager(names, monkeypatch):
+    monkeypatch.setattr(torch._dynamo.config, "trace_autograd_ops", True)
+    eager, traced = Losses(*names), Losses(*names)
+    torch._dynamo.reset()
+    step = torch.compile(traced.step, fullgraph=True, backend="aot_eager")
+    for _ in range(3):  # schedules move without a new graph
+        for side in (eager, traced):
+            side.radius.advance(3), side.kappa.advance(3)
+        torch.manual_seed(1)
+        out, gradients = eager.step(batch())
+        torch.manual_seed(1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler, on what it does not trace
+            ours, theirs = step(batch())
+        for name, value in out.items():
+            torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, check_dtype=False)
+        for a, b in zip(theirs, gradients, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
