@@ -90,7 +90,7 @@ class Learned:
         area = region(clean, self.within, bounds)
         push, log_prob = self._draw(area, context, generator)
         # Uniform in [-1, 1]^d has density 2^-d.
-        return self._pushed(area, push), log_prob + push[:1].numel() * math.log(2.0)
+        return self._pushed(area, push), log_prob + push.shape[1:].numel() * math.log(2.0)
 
     def _draw(
         self, area: Region, context: Context | None, generator: Streams | torch.Generator | None

@@ -15,7 +15,7 @@ from advwrap.objectives.value import Reduce
 from advwrap.victims import AnyCritic, AnyPolicy, Context, Critic, Policy, as_critic, as_policy
 from advwrap.victims.heads import Normal
 
-Coefficient = float | Callable[[], "float | Tensor"]
+Coefficient = float | Tensor | Callable[[], "float | Tensor"]
 """A number, or a schedule: a callable without arguments that returns the present one."""
 
 
@@ -39,6 +39,8 @@ def check_coefficient(name: str, value: object, *, positive: bool = False) -> No
     """
     if callable(value):
         return
+    if isinstance(value, Tensor) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"`{name}` must be a number or a schedule, got {value!r}. Fix: 1.0, or Linear(1000, 4, steps).")
     rule = "> 0" if positive else ">= 0"

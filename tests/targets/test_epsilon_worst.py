@@ -1,0 +1,104 @@
+"""The epsilon-worst adversary: eq. 12 and 45 of VALT, row by row."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from advwrap import PGD, Linear, LinfBall, LowValue, Noise, Streams
+from advwrap.attacks import Mixture
+from advwrap.targets import epsilon_worst
+from advwrap.testing import strategies
+from advwrap.testing.contracts.attacks import AttackContract
+from advwrap.testing.victims import ElementwisePolicy
+
+WEIGHT = torch.tensor([1.0, -2.0, 0.5])
+POLICY = ElementwisePolicy(WEIGHT)
+EPS, ROWS = 0.5, 4000
+BALL = LinfBall(EPS)
+
+
+def q(observation, action):
+    y = observation * action
+    return y[:, 0] + y[:, 1] + y[:, 2]
+
+
+class TestEpsilonWorst(AttackContract):
+    dtypes = strategies.FLOATS
+
+    def make_attack(self, within):
+        return epsilon_worst(POLICY, q, within=within, kappa=0.5)
+
+    def modules(self):
+        return [POLICY]
+
+
+def linear(observation, action):
+    return (observation * action).sum(-1)
+
+
+def worst_and_noise(kappa, clean):
+    """A policy and critics for which the worst observation is known: s~ = s - eps sign(s)."""
+    attack = epsilon_worst(nn.Identity(), linear, within=BALL, kappa=kappa)
+    seen = attack(clean, generator=Streams.seeded(range(len(clean))))
+    worst = clean - EPS * clean.sign()
+    return seen, worst, ((seen - worst).abs() < 1e-6).all(-1)
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.25, 1.0])
+def test_mixture_gives_equation_45(kappa):
+    """The mean value under the attack is kappa V(s*) + (1 - kappa) E_U[V], with the coins as they fell exactly so."""
+    clean = torch.tensor([[1.0, -2.0]]).repeat(ROWS, 1)
+    seen, worst, is_worst = worst_and_noise(kappa, clean)
+    assert int(is_worst.sum()) == pytest.approx(kappa * ROWS, abs=4 * math.sqrt(kappa * (1 - kappa) * ROWS))
+    noise = seen[~is_worst]
+    value = linear(clean, seen)
+    least, average = float(linear(clean, worst)[0]), 5.0
+    assert float(value.min()) >= least - 1e-5
+    if len(noise):
+        assert float(linear(clean, seen)[~is_worst].mean()) == pytest.approx(average, abs=0.05)
+        torch.testing.assert_close(noise.std(0), torch.full((2,), EPS / math.sqrt(3)), rtol=0.05, atol=0)
+    expected = kappa * least + (1 - kappa) * average
+    assert float(value.mean()) == pytest.approx(expected, abs=0.1)
+
+
+def test_it_is_what_it_says():
+    attack = epsilon_worst(POLICY, [q, q], within=BALL, kappa=0.3, steps=4, step_size=0.5)
+    assert isinstance(attack, Mixture)
+    (kappa, pgd), (rest, noise) = attack.terms
+    assert (kappa, rest) == (0.3, None)
+    assert isinstance(pgd, PGD)
+    assert isinstance(pgd.objective, LowValue)
+    assert (pgd.steps, pgd.step_size, pgd.within) == (4, 0.5, BALL)
+    assert isinstance(noise, Noise)
+    assert noise.within is BALL
+
+
+def test_it_descends_the_mean_of_the_twins():
+    """Where the mean of the twins falls and their minimum rises, it goes with the mean (Algorithm 2)."""
+    twins = [lambda obs, act: act.sum(-1), lambda obs, act: -3 * act.sum(-1)]
+    seen = epsilon_worst(nn.Identity(), twins, within=BALL, kappa=1.0)(torch.ones(1, 1))
+    assert seen.tolist() == [[1.0 + EPS]]
+
+
+def test_two_steps_reach_every_vertex():
+    """From any random start, with the default step size."""
+    clean = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
+    _, worst, is_worst = worst_and_noise(1.0, clean)
+    assert is_worst.all()
+    assert worst.shape == clean.shape
+
+
+def test_kappa_on_a_schedule():
+    kappa = Linear(0.0, 1.0, steps=10)
+    attack = epsilon_worst(nn.Identity(), linear, within=BALL, kappa=kappa)
+    clean = torch.ones(200, 2)
+    shares = []
+    for _ in range(3):
+        seen = attack(clean, generator=Streams.seeded(range(200)))
+        shares.append(float((seen == 1 - EPS).all(-1).double().mean()))
+        kappa.advance(5)
+    assert shares[0] == 0.0
+    assert shares[1] == pytest.approx(0.5, abs=0.15)
+    assert shares[2] == 1.0
