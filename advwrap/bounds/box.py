@@ -13,10 +13,6 @@ from advwrap.sets import UNBOUNDED, Bounds, LinfBall, Masked
 class Box(NamedTuple):
     """The points x with low <= x <= high, for every row of a batch.
 
-    Args:
-        low: The lower ends.
-        high: The upper ends, of the same shape.
-
     Shapes: low, high [B, ...] (or [E, B, ...] of an ensemble).
 
     Example:
@@ -27,7 +23,10 @@ class Box(NamedTuple):
     """
 
     low: Tensor
+    """The lower ends."""
+
     high: Tensor
+    """The upper ends, of the same shape."""
 
     @classmethod
     def point(cls, x: Tensor) -> Box:

@@ -11,7 +11,9 @@ from advwrap.cli import main
 from advwrap.cli.catalogue import blocks
 
 
-@pytest.mark.parametrize("kind", ["attacks", "objectives", "sets", "budgets", "strategies", "targets", "losses", "algorithms"])
+@pytest.mark.parametrize(
+    "kind", ["attacks", "objectives", "sets", "budgets", "strategies", "targets", "losses", "algorithms"]
+)
 def test_every_block_is_listed_with_what_it_does(kind: str) -> None:
     rows = blocks(kind)
     assert rows
