@@ -32,8 +32,8 @@ class TowardsDirection:
         policy: The victim, anything that `advwrap.victims.as_policy` takes.
         direction: d: a tensor [A] or [B, A] of any length > 0. By default what the adversary commands: the entry
             "adversary_action" of the context.
-        reference_sign: Whether to maximise -f instead, as the reference code does, for a single step: more of them would
-            find an action that has hardly moved.
+        reference_sign: Whether to maximise -f instead, as the reference code does, for a single step: more of them
+            would find an action that has hardly moved.
 
     Shapes: s, x [B, ...] -> f [B].
 
