@@ -108,7 +108,7 @@ def with_next_action(rollout: TensorDictBase) -> TensorDictBase:
     """
     axis = rollout.batch_dims - 1
     length = rollout.batch_size[-1]
-    steps = rollout.narrow(axis, 0, length - 1).clone()
+    steps = rollout.narrow(axis, 0, length - 1)
     steps["next", "action"] = rollout["action"].narrow(axis, 1, length - 1)
     steps = steps.reshape(-1)
     truncated = steps.get(("next", "truncated"), None)

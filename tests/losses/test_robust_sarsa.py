@@ -21,6 +21,7 @@ from advwrap.losses import (
     scan_robust_sarsa,
     with_next_action,
 )
+from advwrap.losses.fit_sarsa import _network
 from advwrap.sets import Linear
 from advwrap.testing.contracts import LossContract
 from advwrap.testing.contracts.rules import global_randomness_untouched
@@ -124,6 +125,8 @@ def test_a_stack_is_its_members(kind):
     ]
     for name in ("loss_sarsa", "loss_interval"):
         torch.testing.assert_close(out[name], sum(one[name] for one in alone))
+    for name in ("sarsa_value", "sarsa_spread"):
+        torch.testing.assert_close(out[name], sum(one[name] for one in alone) / 3)
     torch.autograd.backward(out["loss_sarsa"] + out["loss_interval"])
     torch.autograd.backward(sum(one["loss_sarsa"] + one["loss_interval"] for one in alone))
     grads = TensorDict.from_dict({name: p.grad for name, p in stacked.qvalue_network_params.flatten_keys(".").items()})
@@ -241,6 +244,47 @@ def test_the_schedule():
     assert seen[:11] == [0.0] * 11
     assert seen[15] == pytest.approx(0.5)
     assert seen[20:] == [1.0] * 10
+
+
+def test_the_radius_of_every_update():
+    """0 in the first third, growing in the second, full in the last, for each member its own."""
+    seen = []
+
+    class Recording(RobustSarsa):
+        def forward(self, tensordict):
+            seen.append(self.eps().tolist())
+            return super().forward(tensordict)
+
+    plan = SarsaTraining(iterations=3, epochs=2, minibatches=4, hidden=(4,))
+    scan_robust_sarsa([chain(16)] * 3, eps=[0.1, 0.2], reg=[1.0], kind=Recording, training=plan)
+    first, second = (torch.tensor(x) for x in zip(*seen, strict=True))
+    torch.testing.assert_close(second, 2 * first)
+    assert (first[:8] == 0).all()
+    assert (first[8:15].diff() > 0).all()
+    assert first[15:].tolist() == pytest.approx([0.1] * 9)
+
+
+def test_the_rate_of_every_update(monkeypatch):
+    seen, step = [], torch.optim.Adam.step
+
+    def spied(self, *arguments):
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spied)
+    plan = SarsaTraining(iterations=6, epochs=1, minibatches=2, learning_rate=1e-3, hidden=(4,))
+    fit_robust_sarsa([chain(16)] * 6, training=plan)
+    assert seen == pytest.approx([1e-3] * 10 + [5e-4] * 2)
+
+
+def test_the_initial_weights_of_the_reference():
+    """Orthogonal: columns of length sqrt(2), and one of length 1 at the end; no bias."""
+    network = _network(23, (64, 64), torch.Generator().manual_seed(0))
+    first, second, last = (layer for layer in network if isinstance(layer, nn.Linear))
+    torch.testing.assert_close(first.weight.T @ first.weight, 2 * torch.eye(23), rtol=0, atol=1e-5)
+    torch.testing.assert_close(second.weight.T @ second.weight, 2 * torch.eye(64), rtol=0, atol=1e-5)
+    torch.testing.assert_close(last.weight @ last.weight.T, torch.ones(1, 1))
+    assert all(layer.bias.eq(0).all() for layer in (first, second, last))
 
 
 def test_the_attack_lowers_the_value():

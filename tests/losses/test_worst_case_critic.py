@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SACLoss, SoftUpdate
 
-from advwrap import L2Ball, LinfBall, RandomVertex
+from advwrap import Bounds, L2Ball, LinfBall, RandomVertex
 from advwrap.bounds import ActionBounds, Box, box_around
 from advwrap.losses import WorstCaseCritic
 from advwrap.losses.box_search import lowest_in_box
@@ -216,6 +216,28 @@ def test_the_least_of_the_twins():
     assert all((p.grad.flatten(1).norm(dim=1) > 0).all() for p in loss.qvalue_network_params.parameters())
 
 
+def test_the_least_of_the_target_twins():
+    loss, _ = worst(num_qvalue_nets=2, within=LinfBall(0.0))
+    s = draw(ROWS, FEATURES)
+    with torch.no_grad():
+        both = loss.worst_target(s, loss.policy.mean(s))
+    assert (both[0] < both[1]).any()
+    assert (both[0] > both[1]).any()
+    torch.testing.assert_close(loss._worst_next(s, {})[0], both.amin(0))
+
+
+def test_within_the_bounds_of_the_observation():
+    """Nothing above s can be shown, so the box is smaller; nothing at all, so it is a point."""
+    s = batch()["next", "observation"][:1]
+    free, below, none = (
+        worst(bounds=bounds)[0]._worst_next(s, {})[1]
+        for bounds in (Bounds(), Bounds(high=s[0]), Bounds(low=s[0], high=s[0]))
+    )
+    assert (below < free).all()
+    assert (below > 0).all()
+    assert (none == 0).all()
+
+
 def test_a_list_of_networks_keeps_their_weights():
     first, second = q(), q()
     loss, _ = worst(qvalue=[first, second])
@@ -322,6 +344,11 @@ def test_the_search_stays_in_the_box(seed, steps):
     found = lowest_in_box(lambda a: (a * 3).sin().sum(-1), box, start=centre + 5, steps=steps)
     assert box.contains(found).all()
     assert not found.requires_grad
+
+
+def test_the_search_starts_in_the_box():
+    box = Box(torch.zeros(1, 2), torch.ones(1, 2))
+    assert lowest_in_box(lambda a: a.sum(-1), box, start=torch.tensor([[-3.0, 0.5]]), steps=0).tolist() == [[0.0, 0.5]]
 
 
 def test_mistakes():
