@@ -5,6 +5,7 @@ Whatever learns (SAC, TD3, discrete SAC) and however it is defended, the loop is
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from abc import ABC, abstractmethod
@@ -157,6 +158,7 @@ class OffPolicyTraining:
         torch.manual_seed(config.seed)
         np.random.seed(config.seed)  # noqa: NPY002 - TorchRL's samplers and gymnasium tasks may read it
         self.config, self.out, self.advance = config, out, advance
+        self.start = None if start is None else digest(start)
         self.tasks = [Replayable(gym.make(config.env)) for _ in range(config.envs)]
         observations = self.tasks[0].observation_space
         if not (isinstance(observations, gym.spaces.Box) and len(observations.shape) == 1):
@@ -342,7 +344,7 @@ class OffPolicyTraining:
         """The configuration as JSON can hold it: with the command, one file that reproduces the run."""
         described = {"algorithm": type(self.config).__name__, "defence": type(self.config.defence).__name__}
         numbers: dict[str, Any] = json.loads(json.dumps(asdict(self.config)))
-        return {**described, "policy": self.config.kind, "config": numbers}
+        return {**described, "policy": self.config.kind, "config": numbers, "start": self.start}
 
     def agent(self, **scores: Any) -> TrainedAgent:
         """The present networks, copied."""
@@ -366,6 +368,15 @@ class OffPolicyTraining:
         temperature = {"temperature": loss.log_alpha.exp().item()} if hasattr(loss, "log_alpha") else {}
         card = {**self.card(), **temperature, **scores}
         return TrainedAgent(self.config.env, actor, tuple(critics), self.normaliser.frozen(), low, high, card)
+
+
+def digest(agent: TrainedAgent) -> str:
+    """What tells the weights of one agent from those of another."""
+    state = hashlib.sha256()
+    for module in (agent.actor, *agent.critics):
+        for weight in module.state_dict().values():
+            state.update(weight.cpu().numpy().tobytes())
+    return state.hexdigest()[:16]
 
 
 def network(learner: Learner) -> torch.nn.Module:

@@ -52,7 +52,13 @@ class Wocar:
         check(0 <= self.kappa <= 1, f"`kappa` must be in [0, 1], got {self.kappa}.")
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
-        """One more critic, and its term in the actor's loss."""
+        """One more critic, and its term in the actor's loss.
+
+        Raises:
+            TypeError: If the actions are discrete.
+        """
+        if learner.policy == "categorical":
+            raise TypeError("`Wocar` bounds continuous actions, got a discrete learner. Fix: ValtEps.")
         radius = between(self.ramp, 0.0, self.epsilon, steps=steps)
         kappa = between(self.ramp, 0.0, self.kappa, steps=steps)
         network = MLP(learner.features + learner.actions, 1, num_cells=learner.hidden, activation_class=nn.ReLU)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from advwrap.attacks.region import Region, region
-from advwrap.errors import check
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, LinfBall, Masked, PerturbationSet
 from advwrap.sets.epsilon import resolve
@@ -82,11 +81,11 @@ class Learned:
         Raises:
             ValueError: If the adversary does not sample, or the set is not a box: its density is not known then.
         """
-        check(
-            self.sample and is_box(self.within),
-            f"the density of {self!r} is not known: `sample` must be True and `within` an L-infinity ball.",
-            fix="Learned(adversary, within=LinfBall(eps), sample=True).",
-        )
+        if not (self.sample and is_box(self.within)):
+            raise ValueError(
+                f"the density of {self!r} is not known: `sample` must be True and `within` an L-infinity ball. "
+                "Fix: Learned(adversary, within=LinfBall(eps), sample=True)."
+            )
         area = region(clean, self.within, bounds)
         push, log_prob = self._draw(area, context, generator)
         # Uniform in [-1, 1]^d has density 2^-d.

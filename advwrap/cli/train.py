@@ -13,6 +13,7 @@ from rich.console import Console
 from advwrap.algorithms import OffPolicy, preset
 from advwrap.attacks import PGD
 from advwrap.cli.play import mean_return
+from advwrap.errors import check
 from advwrap.objectives import LowValue
 from advwrap.progress import progress
 from advwrap.sets import LinfBall
@@ -35,8 +36,8 @@ def train(
     Called again with the same arguments, a training that was stopped goes on from its last checkpoint.
 
     Args:
-        name: sac, robust-sac, attacked-sac, valt-eps-sac, valt-soft-sac, and the same with td3 and discrete-sac; "-sac"
-            may be left out.
+        name: sac, robust-sac, wocar-sac, attacked-sac, valt-eps-sac, valt-soft-sac, and the same with td3 and
+            discrete-sac; "-sac" may be left out.
         env: Id of a Gymnasium task with vector observations.
         out: Folder for the files; with several seeds, of one folder for each.
         epsilon: Radius of the defence on the normalised observations; by default the paper's for the task.
@@ -49,6 +50,9 @@ def train(
     changes = {key: value for key, value in (("steps", steps), ("compile", compile)) if value is not None}
     config = preset(name, env, **changes)
     if epsilon is not None:
+        check(
+            hasattr(config.defence, "epsilon"), f"`epsilon` must be left out for {name!r}.", fix="valt-eps, robust, ..."
+        )
         config = replace(config, defence=replace(config.defence, epsilon=epsilon))  # type: ignore[type-var]
     first = None if start is None else load_agent(start)
     for number in seed:

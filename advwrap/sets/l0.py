@@ -57,7 +57,7 @@ class L0Ball:
         """
         eps = resolve(self.eps, delta)
         clipped = delta.clamp(-eps, eps)  # type: ignore[arg-type]
-        return self._keep(clipped, saved=delta**2 - (delta - clipped) ** 2)
+        return self._keep(clipped, saved=_saved(delta, clipped))
 
     def project_in_radii(self, delta: Tensor) -> Tensor:
         """The nearest point in units of the radius: the same, with distances divided by eps_j."""
@@ -65,7 +65,7 @@ class L0Ball:
         if not isinstance(eps, Tensor):
             return self.project(delta)
         units = torch.where(eps > 0, delta / eps, torch.zeros_like(delta))
-        return self._keep(delta.clamp(-eps, eps), saved=units**2 - (units - units.clamp(-1, 1)) ** 2)
+        return self._keep(delta.clamp(-eps, eps), saved=_saved(units, units.clamp(-1, 1)))
 
     def steepest(self, grad: Tensor) -> Tensor:
         """eps_j sign(g_j) at the k features with the largest |g_j| eps_j, 0 elsewhere."""
@@ -87,3 +87,12 @@ class L0Ball:
         top = flat(saved).topk(min(self.k, rows.shape[1]), dim=1).indices
         kept = torch.zeros_like(rows).scatter(1, top, rows.gather(1, top))
         return kept.reshape(values.shape)
+
+
+def _saved(d: Tensor, clipped: Tensor) -> Tensor:
+    """The square root of d^2 - (d - c)^2 = |c| (2 |d| - |c|), which puts features in the same order.
+
+    As a product of roots, because the square of 1e-200 would be 0.
+    """
+    c = clipped.abs()
+    return c.sqrt() * (2 * d.abs() - c).sqrt()

@@ -48,7 +48,7 @@ class L2Ball:
         eps = resolve(self.eps, delta)
         if not isinstance(eps, Tensor):
             norm = per_row(_norm(delta), delta)
-            return torch.where(norm > eps, (delta * (eps / norm)).to(delta.dtype), delta)
+            return torch.where(norm > eps, (delta / norm * eps).to(delta.dtype), delta)
         return _onto_ellipsoid(delta, eps.expand(delta.shape[1:]))
 
     def project_in_radii(self, delta: Tensor) -> Tensor:

@@ -35,7 +35,10 @@ def logged(folder: Path) -> dict[str, list[str]]:
     return {file.name: file.read_text().splitlines() for file in sorted((folder / "log" / "scalars").glob("*.csv"))}
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+SLOW = ("WocaR", "TD3", "VALT-SOFT")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TRAININGS])
 def test_the_log_and_the_weights_are_those_of_an_uninterrupted_training(name: str, tmp_path: Path) -> None:
     config = TRAININGS[name]
     whole = config.train(out=tmp_path / "whole")
