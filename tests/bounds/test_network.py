@@ -80,8 +80,9 @@ def test_no_point_leaves_the_bounds(name, seed, hidden, radius):
     assert outputs.contains(reached, within=1e-12 * (1 + float(reached.abs().max()))).all()
 
 
-@every_activation
-@given(seed=st.integers(0, 2**20), small=st.floats(0, 2), more=st.floats(0, 2))
+@given(
+    name=st.sampled_from(sorted(ACTIVATIONS)), seed=st.integers(0, 2**20), small=st.floats(0, 2), more=st.floats(0, 2)
+)
 def test_a_larger_box_has_wider_bounds(name, seed, small, more):
     net, x = network([3, 5, 2], name, seed), draw(4, 3, seed=seed + 99)
     inner, outer = (IntervalNetwork(net)(ball(x, radius)) for radius in (small, small + more))
@@ -122,10 +123,10 @@ def test_one_affine_layer_is_exact(seed, radius):
 def test_one_feature_and_an_activation_are_exact(name, seed, radius):
     net = nn.Sequential(*network([1, 3], seed=seed), ACTIVATIONS[name]())
     box = ball(draw(1, 1, seed=seed + 99), radius)
-    grid = box.low + torch.linspace(0, 1, 4001, dtype=torch.float64).unsqueeze(1) * box.width
+    grid = box.low + torch.linspace(0, 1, 1001, dtype=torch.float64).unsqueeze(1) * box.width
     reached = net(grid)
     low, high = interval_bounds(net, *box)
-    slack = 1e-3 * radius * 8  # half a cell of the grid, times a generous slope
+    slack = 4e-3 * radius * 8  # half a cell of the grid, times a generous slope
     assert (low[0] <= reached.amin(0) + 1e-12).all()
     assert (low[0] >= reached.amin(0) - slack).all()
     assert (high[0] >= reached.amax(0) - 1e-12).all()
