@@ -28,7 +28,7 @@ LAYERS = [
     {"targets"},
     {"losses"},
     {"training"},
-    {"algorithms", "tasks"},
+    {"algorithms"},
     {"evaluation"},
     {"cli"},
     {"testing"},  # may use everything, and nothing uses it

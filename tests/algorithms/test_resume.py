@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from advwrap.algorithms import SAC, TD3, DiscreteSAC, OffPolicy, TrainingAttack, ValtEps, ValtSoft, Wocar
+from advwrap.training import TrainedAgent
 from advwrap.training.checkpoint import CheckpointError
 
 TINY = {"steps": 200, "random_steps": 40, "hidden": (8, 8), "batch_size": 16, "log_every": 1, "checkpoint_every": 80}
@@ -108,3 +109,56 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
     again = config.train(out=tmp_path)
     for ours, theirs in zip(again.actor.state_dict().values(), first.actor.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_the_best_weights_so_far_are_remembered(tmp_path: Path) -> None:
+    """With a score, as the command line trains: what it said before the kill counts afterwards."""
+    config = replace(TRAININGS["TD3"], evaluate_every=40)
+    scores = {40: 1.0, 80: 5.0, 120: 3.0, 160: 2.0, 200: 0.0}
+
+    def trained(folder: str, kill_at: int) -> TrainedAgent:
+        calls = iter(range(40 if kill_at else 120, 240, 40))  # after the restart: what the checkpoint has not seen
+        frames = 0
+
+        def advance(new: int) -> None:
+            nonlocal frames
+            frames += new
+            if kill_at and frames >= kill_at:
+                raise KilledError
+
+        return config.train(out=tmp_path / folder, score=lambda agent: scores[next(calls)], advance=advance)
+
+    with pytest.raises(KilledError):
+        trained("broken", 120)
+    agent = trained("broken", 0)
+    assert agent.card["kept"] == 80
+    assert [frames for frames, _ in agent.card["history"]] == [40, 80, 120, 160, 200]
+
+
+def test_another_start_is_refused(tmp_path: Path) -> None:
+    config = TRAININGS["TD3"]
+    first, second = (replace(config, seed=seed).train() for seed in (0, 1))
+    config.train(first, out=tmp_path)
+    with pytest.raises(CheckpointError, match="must be a checkpoint of this training"):
+        config.train(second, out=tmp_path)
+    with pytest.raises(CheckpointError):
+        config.train(out=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_resumes_too(tmp_path: Path) -> None:
+    valt = ValtSoft(0.1, temperature=1.0, reset_every=80, regulariser=1.0)
+    config = SAC(TASK, valt, prioritised=True, compile=True, **TINY)
+    config.train(out=tmp_path / "whole")
+    frames = 0
+
+    def advance(new: int) -> None:
+        nonlocal frames
+        frames += new
+        if frames >= 160:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        config.train(out=tmp_path / "broken", advance=advance)
+    config.train(out=tmp_path / "broken")
+    assert logged(tmp_path / "whole") == logged(tmp_path / "broken")
