@@ -314,8 +314,8 @@ def _numbers(config: PPO) -> dict[str, Any]:
     """The numbers of a configuration, for a file; functions by name."""
     names = {"env", "wrap", "normaliser"}
     known = {name: value for name, value in vars(config).items() if name not in names}
-    env = config.env if isinstance(config.env, str | None) else getattr(config.env, "__name__", repr(config.env))
-    return {"env": env, **known}
+    kind = type(config.env).__name__
+    return {"env": config.env if isinstance(config.env, str) else getattr(config.env, "__name__", kind), **known}
 
 
 def _tasks(config: PPO) -> AnyVectorEnv:

@@ -152,21 +152,18 @@ def train_attacker(
     around = partial(kind.around, victim=policy, within=within, stochastic=stochastic)
     bar = progress(f"{type(kind).__name__}, {type(algorithm).__name__}", total=getattr(algorithm, "steps", 0))
     with bar as counting:
-        agent = _train(algorithm, partial(_make, env), around, {"advance": advance or counting, **options})
+        agent = _train(algorithm, env, around, {"advance": advance or counting, **options})
     adversary = agent.policy if agent.normaliser is None else _Normalised(agent)
     return TrainedAttacker(kind.attack(adversary, policy, within=within), kind, agent)
 
 
-def _train(algorithm: Any, make: Callable[[], Any], around: Callable[[Any], Any], options: Any) -> Any:
+def _train(algorithm: Any, env: EnvSource, around: Callable[[Any], Any], options: Any) -> Any:
     names = {field.name for field in fields(algorithm)}
+    source = partial(gym.make, env) if isinstance(env, EnvSpec) else env
     if "wrap" in names:
-        return replace(algorithm, env=make, wrap=around).train(**options)
-    with _named(lambda **_: around(make())) as name:
+        return replace(algorithm, env=source, wrap=around).train(**options)
+    with _named(lambda **_: around(gym.make(source) if isinstance(source, str) else source())) as name:
         return replace(algorithm, env=name).train(**options)
-
-
-def _make(env: EnvSource) -> gym.Env[Any, Any]:
-    return gym.make(env) if isinstance(env, str | EnvSpec) else env()
 
 
 _numbers = itertools.count()

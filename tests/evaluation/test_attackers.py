@@ -146,6 +146,26 @@ def test_an_algorithm_that_asks_for_an_id_and_normalises():
     torch.testing.assert_close(attacker.attack(torch.tensor([[2.0, 0.0]])), torch.tensor([[2.5, -0.5]]))
 
 
+@pytest.mark.parametrize("stochastic", [True, False])
+def test_the_kind_is_asked_for_the_environment_and_for_the_attack(stochastic):
+    asked = []
+
+    class Kind:
+        def around(self, env, victim, *, within, stochastic):
+            asked.append((within, stochastic))
+            return SARL().around(env, victim, within=within, stochastic=stochastic)
+
+        def attack(self, adversary, victim, *, within):
+            return Identity()
+
+    ball = LinfBall(EPS)
+    attacker = train_attacker(
+        linear(), Signed, within=ball, kind=Kind(), algorithm=TINY, stochastic=stochastic, watch_every=10
+    )
+    assert asked == [(ball, stochastic)]
+    assert isinstance(attacker.attack, Identity)
+
+
 def trainings():
     return grid(TINY, learning_rate=[1e-3, 1e-2], seed=[0, 1])
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -100,13 +100,24 @@ def test_vector_rows_are_single_environments(kind, stochastic):
     attacker = partial(KINDS[kind], victim=RANDOM, within=BALL, stochastic=stochastic)
     size = attacker(walk()).action_space.shape[0]
     commands = np.random.default_rng(0).uniform(-1, 1, (11, 3, size)).astype(np.float32)
-    alone = [rollout(attacker(walk()), commands[:, row], seed=7 + row) for row in range(3)]
-    envs = attacker(SyncVectorEnv([walk] * 3, autoreset_mode=AutoresetMode.DISABLED))
+    tasks = [partial(Walk, length=length) for length in (4, 3, 5)]
+    alone = [rollout(attacker(tasks[row]()), commands[:, row], seed=7 + row) for row in range(3)]
+    envs = attacker(Garbled(SyncVectorEnv(tasks, autoreset_mode=AutoresetMode.DISABLED)))
     together = rollout_of_rows(envs, commands, seed=7)
     for row in range(3):
         for one, other in zip(alone[row], together[row], strict=True):
             np.testing.assert_array_equal(one, other)
     assert not np.array_equal(alone[0][1], alone[1][1])
+
+
+class Garbled(VectorWrapper):
+    """Rows that a reset leaves alone show nothing of use."""
+
+    def reset(self, *, seed=None, options=None):
+        observations, infos = self.env.reset(seed=seed, options=dict(options) if options else None)
+        if options:
+            observations[~options["reset_mask"]] = -1e6
+        return observations, infos
 
 
 def rollout_of_rows(envs, commands, *, seed):
@@ -199,6 +210,36 @@ def test_nothing_in_the_victim_and_no_global_generator_changes(kind):
             env.step(np.ones(env.action_space.shape, np.float32))
     assert_untouched([net], before)
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_the_victims_samples_are_not_the_noise_of_the_attack():
+    drawn = []
+
+    def noise(clean, *, context=None, bounds=None, generator=None):
+        drawn.append(generator.normal(torch.empty(1, 2, dtype=torch.float64)))
+        return clean.clone()
+
+    commands = spaces.Box(-1, 1, (1,), np.float32)
+    victim = Gaussian(lambda s: torch.zeros(len(s), 2, dtype=torch.float64), 1.0)
+    env = AttackerEnv(walk(), victim, attack=noise, commands=commands)
+    env.reset(seed=0)
+    played = [env.step(np.zeros(1, np.float32))[-1]["victim_action"] for _ in range(3)]
+    assert len(np.unique([*played, *(d.numpy()[0] for d in drawn)])) == 12
+
+
+def test_commands_are_clipped_to_their_space():
+    given = []
+
+    def spy(clean, *, context=None, bounds=None, generator=None):
+        given.append(context["adversary_action"].tolist())
+        return clean.clone()
+
+    env = AttackerEnv(walk(), VICTIM, attack=spy, commands=spaces.Box(-1, 1, (2,), np.float32))
+    env.reset(seed=0)
+    command = np.array([5.0, -0.25], np.float32)
+    env.step(command)
+    assert given == [[[1.0, -0.25]]]
+    assert command.tolist() == [5.0, -0.25]
 
 
 @pytest.mark.parametrize("stochastic", [True, False])
