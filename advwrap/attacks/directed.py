@@ -11,10 +11,10 @@ from torch import Tensor
 
 from advwrap.attacks.gradient import PGD
 from advwrap.attacks.protocol import Attack
-from advwrap.attacks.region import AnySet, region
+from advwrap.attacks.region import AnySet, check_batch, region
 from advwrap.errors import check
 from advwrap.objectives.direction import COMMAND, TowardsDirection
-from advwrap.randomness import Streams
+from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
 from advwrap.sets.epsilon import resolve
 from advwrap.victims import AnyPolicy, Context, Policy, as_policy
@@ -85,8 +85,10 @@ class Steered:
     Source: Sun et al., ICLR 2022 (PA-AD), evaluated with the director's mean action.
 
     Args:
-        director: A policy whose deterministic action is the command.
+        director: A policy whose action is the command.
         attack: Any attack; `policy_direction` and `Push` read the command.
+        sample: Whether the director acts stochastically, with random numbers of the attack's streams, instead of by
+            its mean.
 
     Shapes: [B, ...] -> [B, ...].
 
@@ -105,6 +107,7 @@ class Steered:
 
     director: AnyPolicy
     attack: Attack
+    sample: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "director", as_policy(self.director))
@@ -117,11 +120,17 @@ class Steered:
         bounds: Bounds = UNBOUNDED,
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
-        """Perturb a batch; the director acts deterministically."""
+        """Perturb a batch."""
+        check_batch(clean)
         director: Policy = self.director  # type: ignore[assignment]
         with torch.no_grad():
-            command = director.mean(clean.detach(), context).clamp(-1.0, 1.0)
-        return self.attack(clean, context=_Commanded(command, context), bounds=bounds, generator=generator)
+            if self.sample:
+                generator = as_streams(generator, clean)
+                command = director.draw(clean.detach(), generator.normal, context)[0]
+            else:
+                command = director.mean(clean.detach(), context)
+        context = _Commanded(command.clamp(-1.0, 1.0), context)
+        return self.attack(clean, context=context, bounds=bounds, generator=generator)
 
 
 def policy_direction(policy: AnyPolicy, *, within: AnySet, steps: int = 1, reference_sign: bool = False) -> PGD:

@@ -19,66 +19,14 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
-from advwrap.attacks import Attack, Learned, Steered, policy_direction
+from advwrap.attacks import Attack
 from advwrap.evaluation.rollouts import EnvSource
 from advwrap.progress import Advance, progress
 from advwrap.sets import PerturbationSet
 from advwrap.victims import AnyPolicy, Policy, as_policy
-from advwrap.wrappers import PAADAttacker, SARLAttacker
-
-
-class AttackerKind(Protocol):
-    """What the attacker's action means: the environment it trains in, and the attack that it then is."""
-
-    def around(self, env: Any, victim: Policy, *, within: PerturbationSet, stochastic: bool) -> Any:
-        """The task as the attacker meets it; the same kind of environment comes back."""
-        ...
-
-    def attack(self, adversary: AnyPolicy, victim: Policy, *, within: PerturbationSet) -> Attack:
-        """The attack of a trained adversary."""
-        ...
-
-
-@dataclass(frozen=True)
-class SARL:
-    """The perturbation itself is learned (Zhang et al., ICLR 2021). See `advwrap.wrappers.SARLAttacker`."""
-
-    def around(self, env: Any, victim: Policy, *, within: PerturbationSet, stochastic: bool) -> Any:
-        """The task with perturbations as actions."""
-        return SARLAttacker(env, victim, within=within, stochastic=stochastic)
-
-    def attack(self, adversary: AnyPolicy, victim: Policy, *, within: PerturbationSet) -> Attack:
-        """`Learned`."""
-        return Learned(adversary, within=within)
-
-
-@dataclass(frozen=True)
-class PAAD:
-    """A direction of the victim's action is learned (Sun et al., ICLR 2022). See `advwrap.wrappers.PAADAttacker`.
-
-    Args:
-        steps: Gradients of the generator.
-        reference_sign: Whether the generator pushes against the director, as the reference code does.
-    """
-
-    steps: int = 1
-    reference_sign: bool = False
-
-    def around(self, env: Any, victim: Policy, *, within: PerturbationSet, stochastic: bool) -> Any:
-        """The task with directions as actions."""
-        return PAADAttacker(
-            env,
-            victim,
-            within=within,
-            steps=self.steps,
-            reference_sign=self.reference_sign,
-            stochastic=stochastic,
-        )
-
-    def attack(self, adversary: AnyPolicy, victim: Policy, *, within: PerturbationSet) -> Attack:
-        """`Steered`."""
-        generator = policy_direction(victim, within=within, steps=self.steps, reference_sign=self.reference_sign)
-        return Steered(adversary, generator)
+from advwrap.wrappers import PAAD as PAAD
+from advwrap.wrappers import SARL as SARL
+from advwrap.wrappers import AttackerKind as AttackerKind
 
 
 class Learns(Protocol):

@@ -14,6 +14,7 @@ from advwrap.objectives.direction import COMMAND
 from advwrap.testing import strategies
 from advwrap.testing.contracts.attacks import AttackContract
 from advwrap.testing.victims import ElementwisePolicy
+from advwrap.victims import Gaussian
 
 WEIGHT = torch.tensor([1.0, -2.0, 0.5])
 POLICY = ElementwisePolicy(WEIGHT)
@@ -53,6 +54,16 @@ class TestSteeredDirection(AttackContract):
         return [POLICY]
 
 
+class TestSampledDirection(AttackContract):
+    dtypes = strategies.FLOATS
+
+    def make_attack(self, within):
+        return Steered(Gaussian(POLICY, 0.5), policy_direction(POLICY, within=within), sample=True)
+
+    def modules(self):
+        return [POLICY]
+
+
 def victim(seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(5, 32), nn.Tanh(), nn.Linear(32, 3))
@@ -71,6 +82,19 @@ def test_a_steered_push_is_a_learned_attack(eps, seed):
     for within in (LinfBall(eps), L2Ball(eps)):
         one, other = Steered(adversary, Push(within=within))(clean), Learned(adversary, within=within)(clean)
         assert torch.equal(one, other)
+
+
+def test_a_sampled_command_is_a_sample_of_the_adversary():
+    """The same numbers of the same streams as `Learned(sample=True)` draws, with the director's spread."""
+    clean, _ = data(rows=4000)
+    director = Gaussian(nn.Linear(5, 5), 0.05)
+    one = Steered(director, Push(within=LinfBall(1.0)), sample=True)
+    other = Learned(director, within=LinfBall(1.0), sample=True)
+    seen = one(clean, generator=Streams.seeded(range(4000)))
+    assert torch.equal(seen, other(clean, generator=Streams.seeded(range(4000))))
+    inside = director.mean(clean).detach().abs() < 0.8
+    noise = (seen - clean - director.mean(clean).detach())[inside]
+    assert abs(noise.std().item() - 0.05) < 0.002
 
 
 @pytest.mark.parametrize("steps", [1, 10])
