@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -24,13 +25,16 @@ from torchrl.collectors import Collector
 from torchrl.modules import IndependentNormal, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
-from torchrl.trainers import LRSchedulerHook, OptimizationStepper, Trainer
+from torchrl.trainers import OptimizationStepper, Trainer
 
 from advwrap.errors import check
 from advwrap.progress import progress
+from advwrap.training.checkpoint import Stateful
+from advwrap.training.collector_state import CollectorState
 from advwrap.training.gaussian_agent import GaussianAgent, tanh_mlp
 from advwrap.training.minibatches import Minibatches
 from advwrap.training.normaliser import Normaliser
+from advwrap.training.replayable import Replayable
 from advwrap.training.returns import EpisodeReturns, ReturnScale
 from advwrap.training.running_rows import Running, RunningRows
 from advwrap.training.update import Update
@@ -141,14 +145,22 @@ class PPO:
             TypeError: If the task has no vector observations or no box actions.
             ValueError: If there is no task.
         """
-        rounds = -(-self.steps // (self.envs * self.horizon))
-        bar = progress("PPO", total=rounds * self.envs * self.horizon)
+        rounds = self.rounds
+        bar = progress("PPO", total=rounds * self.batch)
         numpy_state = np.random.get_state()  # noqa: NPY002 - tasks and TorchRL's samplers may draw from it
         with torch.random.fork_rng(devices=[]), bar as counting:
             torch.manual_seed(self.seed)
             np.random.seed(self.seed)  # noqa: NPY002
             try:
-                return _Parts(self).train(advance or counting, watch, watch_every)
+                training, seen = PPOTraining(self), 0
+                for _ in range(rounds):
+                    training.round()
+                    (advance or counting)(self.batch)
+                    if watch is not None and training.frames // watch_every > seen:
+                        seen = training.frames // watch_every
+                        watch(training.frames, training._agent(training.history))
+                training.close()
+                return training._agent(training.history)
             finally:
                 np.random.set_state(numpy_state)  # noqa: NPY002
 
@@ -157,13 +169,36 @@ class PPO:
         """Environment steps between two rounds of updates."""
         return self.envs * self.horizon
 
+    @property
+    def rounds(self) -> int:
+        """Rounds of updates in all."""
+        return -(-self.steps // self.batch)
 
-class _Parts:
-    """The pieces of one training, put together."""
+
+class PPOTraining:
+    """One training, round by round: whoever calls decides what happens between two rounds.
+
+    Its `actor` is always the present one. It draws from the global generators of torch and NumPy; with those, its
+    `state_dict` is all that it needs to go on bit for bit.
+
+    Args:
+        config: What to train. Its `steps` only say over how many rounds the learning rates fall.
+
+    Example:
+        >>> training = PPOTraining(PPO("Pendulum-v1", steps=128, envs=2, horizon=32, epochs=1, minibatches=4))
+        >>> training.round()
+        >>> training.frames
+        64
+        >>> training.close()
+    """
 
     def __init__(self, config: PPO) -> None:
         self.config = config
-        tasks = _tasks(config)
+        self.frames = 0
+        """Environment steps so far."""
+        self.history: list[tuple[int, float]] = []
+        """After how many steps which mean return of the episodes that ended in a round."""
+        self.tasks, tasks = _tasks(config)
         self.running = RunningRows(tasks) if isinstance(config.normaliser, Running) else None
         self.env = VectorGymEnv(_wrapped(config, tasks if self.running is None else self.running))
         self.env.set_seed(config.seed)
@@ -195,8 +230,14 @@ class _Parts:
         self.loss.clip_value = config.clip
         self.advantage = GAE(gamma=config.gamma, lmbda=config.gae_lambda, value_network=critic)
         self.optimizer = self._optimizer()
+        self.update = Update([self.loss], self.optimizer, compile=config.compile)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda done: max(0.0, 1 - done / config.rounds) if config.anneal else 1.0
+        )
         self.episodes = EpisodeReturns(config.envs)
         self.rewards = ReturnScale(config.envs, gamma=config.gamma) if config.scale_rewards else None
+        self.trainer = self._trainer()
+        self._batches = iter(self.trainer.collector)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.config
@@ -214,31 +255,40 @@ class _Parts:
             optimizer.register_step_pre_hook(shorten)
         return optimizer
 
-    def train(
-        self,
-        advance: Callable[[int], object],
-        watch: Callable[[int, GaussianAgent], object] | None,
-        watch_every: int,
-    ) -> GaussianAgent:
-        """Collect and learn to the end."""
-        config = self.config
-        trainer = self._trainer()
-        history: list[tuple[int, float]] = []
-        seen = 0
+    def round(self) -> None:
+        """Collect one batch with the present policy, and learn from it."""
+        batch = self._prepare(next(self._batches))
+        self.frames += batch.numel()
+        self.trainer.optim_steps(batch)
+        self.schedule.step()
+        if self.episodes.ended:
+            self.history.append((self.frames, self.episodes.take()))
 
-        def after() -> None:
-            nonlocal seen
-            advance(config.batch)
-            frames = trainer.collected_frames
-            if self.episodes.ended:
-                history.append((frames, self.episodes.take()))
-            if watch is not None and frames // watch_every > seen:
-                seen = frames // watch_every
-                watch(frames, self._agent(history))
+    def close(self) -> None:
+        """Close the environments."""
+        self.trainer.collector.shutdown()
 
-        trainer.register_op("post_steps", after)
-        trainer.train()
-        return self._agent(history)
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimiser, statistics of the rewards, and where the environments stand."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {"frames": self.frames, "history": [list(pair) for pair in self.history], **parts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        self.frames = int(state["frames"])
+        self.history = [(int(frames), float(mean)) for frames, mean in state["history"]]
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Stateful]:
+        return {
+            "loss": self.loss,
+            "update": self.update,
+            "schedule": self.schedule,
+            "episodes": self.episodes,
+            **({} if self.rewards is None else {"rewards": self.rewards}),
+            "collector": CollectorState(self.trainer.collector, self.tasks),
+        }
 
     def _prepare(self, batch: TensorDictBase) -> TensorDictBase:
         """Count the episodes, scale the rewards, estimate the advantages: once per batch."""
@@ -254,29 +304,23 @@ class _Parts:
         )  # fmt: skip
 
     def _trainer(self) -> Trainer:
+        """TorchRL's trainer, for its epochs of minibatches."""
         config = self.config
-        rounds = -(-config.steps // config.batch)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchRL calls its trainers a prototype
             trainer = Trainer(
-                collector=Collector(
-                    self.env, self.actor, frames_per_batch=config.batch, total_frames=rounds * config.batch
-                ),
-                total_frames=rounds * config.batch,
+                collector=Collector(self.env, self.actor, frames_per_batch=config.batch, total_frames=-1),
+                total_frames=config.rounds * config.batch,
                 frame_skip=1,
                 optim_steps_per_batch=config.minibatches,
                 num_epochs=config.epochs,
                 loss_module=self.loss,
-                optimization_stepper=_Silent(Update([self.loss], self.optimizer, compile=config.compile)),
+                optimization_stepper=_Silent(self.update),
                 progress_bar=False,
                 auto_log_optim_steps=False,
                 clip_grad_norm=False,
             )
-            trainer.register_op("batch_process", self._prepare)
         Minibatches(config.minibatches).register(trainer)
-        if config.anneal:
-            schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda done: 1 - done / rounds)
-            LRSchedulerHook(schedule).register(trainer)
         return trainer
 
     def _agent(self, history: list[tuple[int, float]]) -> GaussianAgent:
@@ -318,21 +362,21 @@ def _numbers(config: PPO) -> dict[str, Any]:
     return {"env": config.env if isinstance(config.env, str) else getattr(config.env, "__name__", kind), **known}
 
 
-def _tasks(config: PPO) -> AnyVectorEnv:
-    """The copies of the task."""
-    env = config.env
+def _tasks(config: PPO) -> tuple[list[Replayable], AnyVectorEnv]:
+    """The copies of the task, and all of them together."""
+    env, normaliser = config.env, config.normaliser
     check(env is not None, "`env` must be the id of a task or a function that makes one, got None.")
+    tasks = [Replayable(gym.make(env) if isinstance(env, str) else env()) for _ in range(config.envs)]  # type: ignore[misc]
 
-    def make() -> gym.Env[Any, Any]:
-        task = gym.make(env) if isinstance(env, str) else env()  # type: ignore[misc]
-        return config.normaliser.wrap(task) if isinstance(config.normaliser, Normaliser) else task
+    def seen(task: Replayable) -> gym.Env[Any, Any]:
+        return normaliser.wrap(task) if isinstance(normaliser, Normaliser) else task
 
-    envs: AnyVectorEnv = SyncVectorEnv([make] * config.envs, autoreset_mode=AutoresetMode.DISABLED)
+    envs: AnyVectorEnv = SyncVectorEnv([partial(seen, task) for task in tasks], autoreset_mode=AutoresetMode.DISABLED)
     if not (
         isinstance(envs.single_observation_space, gym.spaces.Box) and len(envs.single_observation_space.shape) == 1
     ):
         raise TypeError(f"`env` must have vector observations, got {envs.single_observation_space}.")
-    return envs
+    return tasks, envs
 
 
 def _wrapped(config: PPO, envs: AnyVectorEnv) -> AnyVectorEnv:

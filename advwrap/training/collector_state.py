@@ -18,7 +18,7 @@ class CollectorState:
     nor the observation that the policy acts on next, so that collection would begin with new episodes.
 
     Args:
-        collector: A collector around a `TransformedEnv`.
+        collector: A collector around a `TransformedEnv` or a `VectorGymEnv`.
         tasks: Its simulators, in order.
     """
 
@@ -27,11 +27,11 @@ class CollectorState:
         self.tasks = tasks
 
     def state_dict(self) -> dict[str, Any]:
-        """Simulators, transforms, the carried observation and the counts."""
+        """Simulators, transforms or wrappers, the carried observation and the counts."""
         collector = self.collector
         return {
             "tasks": [task.state_dict() for task in self.tasks],
-            "transforms": dict(collector.env.transform.state_dict()),
+            "transforms": dict(collector.env.state_dict()),
             "carrier": collector._carrier.to_dict(),
             "frames": collector._frames,
             "iter": collector._iter,
@@ -43,7 +43,7 @@ class CollectorState:
         collector = self.collector
         for task, then in zip(self.tasks, state["tasks"], strict=True):
             task.load_state_dict(then)
-        collector.env.transform.load_state_dict(state["transforms"])
+        collector.env.load_state_dict(state["transforms"])
         carrier = TensorDict.from_dict(state["carrier"], auto_batch_size=False)
         carrier.batch_size = collector._carrier.batch_size
         collector._carrier.update(carrier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ class RunningRows(VectorWrapper):  # without parameters: generic only since Gymn
 
     Args:
         env: With vector observations, and ``AutoresetMode.DISABLED``.
+        normaliser: Statistics that somebody else keeps: read as they are at every step, never changed. By default own
+            ones.
 
     Example:
         >>> envs = gym.make_vec("CartPole-v1", num_envs=4, vectorization_mode="sync")
@@ -38,12 +41,13 @@ class RunningRows(VectorWrapper):  # without parameters: generic only since Gymn
         True
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], normaliser: RunningNormaliser | None = None) -> None:
         super().__init__(env)
         shape = env.single_observation_space.shape or ()
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (env.num_envs, *shape), np.float32)
-        self.normaliser = RunningNormaliser(shape[0])
+        self.learns = normaliser is None
+        self.normaliser = RunningNormaliser(shape[0]) if normaliser is None else normaliser
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset all rows, or some; rows that did not begin anew are not counted again."""
@@ -60,8 +64,18 @@ class RunningRows(VectorWrapper):  # without parameters: generic only since Gymn
         """The present statistics, for good."""
         return self.normaliser.frozen()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The statistics, where they are its own."""
+        return dict(self.normaliser.state_dict()) if self.learns else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        if self.learns:
+            self.normaliser.load_state_dict(state)
+
     def _normalised(self, observations: NDArray[Any], rows: NDArray[np.bool_] | None = None) -> NDArray[Any]:
         seen = torch.from_numpy(np.asarray(observations))
-        self.normaliser.update(seen if rows is None else seen[torch.from_numpy(rows)])
+        if self.learns:
+            self.normaliser.update(seen if rows is None else seen[torch.from_numpy(rows)])
         normalised: NDArray[Any] = self.normaliser(seen).numpy()
         return normalised

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, Unbounded
@@ -93,6 +94,22 @@ class VectorGymEnv(EnvBase):  # type: ignore[misc]
         seen = _tensor(observation)
         truth = info.get("clean_observation")
         return {"observation": seen, "clean_observation": seen.clone() if truth is None else _tensor(truth)}
+
+    def get_extra_state(self) -> list[dict[str, Any]]:
+        """What the wrappers around the environments know, for `state_dict`; where those stand is not in it."""
+        return [dict(wrapper.state_dict()) for wrapper in self._stateful()]
+
+    def set_extra_state(self, state: list[dict[str, Any]]) -> None:
+        """Continue from a `state_dict`."""
+        for wrapper, then in zip(self._stateful(), state, strict=True):
+            wrapper.load_state_dict(then)
+
+    def _stateful(self) -> Iterator[Any]:
+        env = self.envs
+        while isinstance(env, VectorWrapper):
+            if hasattr(type(env), "state_dict"):
+                yield env
+            env = env.env
 
     def close(self, *, raise_if_closed: bool = True) -> None:
         """Close the environments."""
