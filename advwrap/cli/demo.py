@@ -14,9 +14,8 @@ import torch
 from rich.console import Console
 
 from advwrap.algorithms import SAC, OffPolicy, TrainingAttack
-from advwrap.cli.evaluate import measure
 from advwrap.cli.train import run, smaller
-from advwrap.evaluation import Provenance, Results, table, write_report
+from advwrap.evaluation import GradientSuite, Provenance, Results, evaluate_suite, table, write_report
 from advwrap.training import TrainedAgent, load_agent
 
 ENV = "InvertedDoublePendulum-v5"
@@ -62,7 +61,8 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
 
 
 def _attack(name: str, folder: Path, episodes: int, command: str) -> Results:
-    return measure({name: load_agent(folder)}, EPSILONS, episodes=episodes, seed=0, command=command)
+    agents = {name: load_agent(folder)}
+    return evaluate_suite(agents, GradientSuite(), EPSILONS, episodes=episodes, command=command)
 
 
 def _quiet() -> None:

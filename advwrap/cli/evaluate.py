@@ -1,80 +1,83 @@
-"""`advwrap evaluate`: trained agents under the suite of attacks."""
+"""`advwrap evaluate`: trained agents under a suite of attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 
-from advwrap.attacks import Attack
-from advwrap.cli.suite import SUITE
 from advwrap.errors import check
-from advwrap.evaluation import Cell, Provenance, Results, evaluate_grid, table, write_report
-from advwrap.training import TrainedAgent, load_agent
+from advwrap.evaluation import GradientSuite, ObservationSuite, Suite, evaluate_suite, table, write_report
+from advwrap.evaluation.seeds import SEED, has_seeds, over_seeds
+from advwrap.evaluation.suites import LEARNED
+from advwrap.training import load_agent
 
 
 def evaluate(
     agents: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    suite: Literal["gradient", "observation"] = "gradient",
     epsilons: tuple[float, ...] = (0.01, 0.02),
     episodes: int = 20,
     seed: int = 0,
+    learned: tuple[str, ...] = tuple(LEARNED),
+    attacker_steps: int | None = None,
+    attackers: int = 1,
+    workers: int = 1,
     out: Path = Path("runs/evaluation"),
 ) -> None:
-    """Evaluate agents under noise, MAD, PGD on Q and a black-box search; write the report.
+    """Evaluate agents under the attacks of a suite; write the report.
+
+    "gradient": noise, MAD, PGD on Q and a black-box search; seconds. "observation": the columns of VALT's Table 1,
+    with robust Sarsa critics and learned attackers, each of them a training. Called again with the same arguments, an
+    evaluation that was stopped measures only what is missing.
 
     Args:
-        agents: Folders written by `advwrap train`, all of one task.
+        agents: Folders written by `advwrap train`, all of one task. Folders seed-0, seed-1, ... of one folder are
+            seeds of one method.
+        suite: gradient or observation.
         epsilons: Radii, in units of the normalised observation.
         episodes: Episodes per agent, attack and radius, from the same start states.
         seed: Reset seed of the first episode.
+        learned: Learned attackers of the observation suite.
+        attacker_steps: Environment steps of the PPO attackers; SAC attackers take a sixth of them.
+        attackers: Trainings of each learned attacker, with other seeds; the strongest on episodes of its own counts.
+        workers: Processes.
         out: Folder for report.md, curve.png and results.json.
     """
     check(len(agents) > 0, "`agents` must name at least one folder, got none.", fix="advwrap evaluate runs/agent.")
-    loaded = {folder.name: load_agent(folder) for folder in agents}
+    loaded = {_name(folder): load_agent(folder) for folder in agents}
     check(len(loaded) == len(agents), f"`agents` must have different folder names, got {[a.name for a in agents]}.")
-    results = measure(loaded, epsilons, episodes=episodes, seed=seed)
+    chosen: Suite = GradientSuite()
+    if suite == "observation":
+        chosen = _observation_suite(learned, attacker_steps, attackers)
+    results = evaluate_suite(
+        loaded, chosen, epsilons, episodes=episodes, seed=seed, keep=out / "cells", workers=workers
+    )
     written = write_report(results, out)
     console = Console()
-    console.print(table(results))
+    if has_seeds(results):
+        for epsilon in results.epsilons:
+            console.print(over_seeds(results, epsilon).transposed().rich())
+    else:
+        console.print(table(results))
     console.print(f"{written}, {out / 'curve.png'}, {out / 'results.json'}")
 
 
-def measure(
-    agents: Mapping[str, TrainedAgent],
-    epsilons: Sequence[float],
-    *,
-    episodes: int,
-    seed: int,
-    command: str | None = None,
-) -> Results:
-    """Every agent under every attack of the suite at every radius.
-
-    Raises:
-        ValueError: If the agents are for different tasks.
-    """
-    tasks = {agent.env for agent in agents.values()}
-    check(len(tasks) == 1, f"`agents` must be trained on one task, got {sorted(tasks)}.")
-    env = tasks.pop()
-    cells: list[Cell] = []
-    for name, agent in agents.items():
-        # Every agent normalises the task in its own way, so each plays in its own environment.
-        part = evaluate_grid(
-            {name: agent.act},
-            agent.make_env,
-            {attack: partial(_against, make, agent) for attack, make in SUITE.items()},
-            epsilons,
-            episodes=episodes,
-            seed=seed,
-            command=command,
-        )
-        cells += part.cells
-    return Results(tuple(cells), Provenance.here(env, seed=seed, command=command))
+def _observation_suite(learned: tuple[str, ...], attacker_steps: int | None, attackers: int) -> ObservationSuite:
+    suite = ObservationSuite(learned=learned)
+    ppo, sac = suite.ppo[0], suite.sac[0]
+    if attacker_steps is not None:
+        ppo, sac = replace(ppo, steps=attacker_steps), replace(sac, steps=max(attacker_steps // 6, 1))
+    seeds = range(attackers)
+    return replace(
+        suite, ppo=tuple(replace(ppo, seed=i) for i in seeds), sac=tuple(replace(sac, seed=i) for i in seeds)
+    )
 
 
-def _against(make: Callable[[TrainedAgent, float], Attack], agent: TrainedAgent, _: Any, epsilon: float) -> Attack:
-    """The attack on this agent; what plays in the grid is only its `act`."""
-    return make(agent, epsilon)
+def _name(folder: Path) -> str:
+    """The name of the folder; of a seed, behind that of its method."""
+    folder = folder.resolve()
+    return f"{folder.parent.name}/{folder.name}" if folder.name.startswith(SEED[1:]) else folder.name

@@ -5,6 +5,7 @@
 | play | `evaluate` (one cell), `evaluate_grid` (agents x attacks x epsilons), `Agent` |
 | keep | `Cell`, `Results`, `Provenance`, `save_results`, `read_results` |
 | judge | `mean`, `std`, `iqm`, `bootstrap_interval`, `paired_difference`, `Interval` |
+| suites | `evaluate_suite` (agents under `GradientSuite`, `ObservationSuite`, a `Suite` of yours) |
 | attack | `train_attacker` (SA-RL, PA-AD), `scan_attackers` (the minimum over a `grid`), `RayExecutor` |
 | show | `write_report`, `markdown`, `table`, `save_curve` |
 """
@@ -13,6 +14,7 @@ from advwrap.evaluation.acting import Acts, Agent, acting
 from advwrap.evaluation.attackers import PAAD, SARL, AttackerKind, Learns, TrainedAttacker, train_attacker
 from advwrap.evaluation.episodes import play
 from advwrap.evaluation.grid import evaluate_grid
+from advwrap.evaluation.measure import evaluate_suite
 from advwrap.evaluation.plots import draw_curve, save_curve
 from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.ray_executor import RayExecutor
@@ -30,6 +32,7 @@ from advwrap.evaluation.statistics import (
     paired_difference,
     std,
 )
+from advwrap.evaluation.suites import GradientSuite, ObservationSuite, Suite
 from advwrap.evaluation.tables import table
 
 __all__ = [
@@ -42,14 +45,17 @@ __all__ = [
     "Cell",
     "Channel",
     "EnvSource",
+    "GradientSuite",
     "Interval",
     "Learns",
+    "ObservationSuite",
     "Provenance",
     "RayExecutor",
     "Results",
     "ResultsFileError",
     "Scan",
     "Statistic",
+    "Suite",
     "TrainedAttacker",
     "Trial",
     "acting",
@@ -57,6 +63,7 @@ __all__ = [
     "draw_curve",
     "evaluate",
     "evaluate_grid",
+    "evaluate_suite",
     "grid",
     "iqm",
     "markdown",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from advwrap.evaluation.plots import save_curve
 from advwrap.evaluation.results import Results
 from advwrap.evaluation.results_file import save_results
+from advwrap.evaluation.seeds import has_seeds, median_seed, over_seeds
 from advwrap.evaluation.tables import TextTable, by_attack, by_epsilon, in_detail
 
 
@@ -57,7 +59,12 @@ def markdown(results: Results) -> str:
         "![Return against epsilon](curve.png)",
         *_section(by_epsilon(results)),
     ]
+    several = has_seeds(results)
     for epsilon in results.epsilons:
+        if several:
+            parts += _section(over_seeds(results, epsilon))
+            median = by_attack(median_seed(results, epsilon), epsilon)
+            parts += _section(replace(median, title=f"Median seed at epsilon {epsilon:g}"))
         parts += _section(by_attack(results, epsilon))
     parts += [*_section(in_detail(results)), "## How to reproduce", _reproduce(results)]
     return "\n\n".join(parts) + "\n"

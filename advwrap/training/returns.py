@@ -89,9 +89,13 @@ class ReturnScale:
             trace.append(self.returns)
             self.returns = torch.where(over, 0.0, self.returns)
         self._take_in(torch.stack(trace))
-        std = max((self.squares / self.count) ** 0.5, 1e-8)
-        scaled: Tensor = (reward / std).clamp(-self.clip, self.clip)
+        scaled: Tensor = (reward / self.std).clamp(-self.clip, self.clip)
         return scaled
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of the discounted returns so far."""
+        return float(max((self.squares / self.count) ** 0.5, 1e-8))
 
     def _take_in(self, seen: Tensor) -> None:
         n, centre = seen.numel(), float(seen.mean())

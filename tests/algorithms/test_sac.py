@@ -9,8 +9,8 @@ from advwrap.algorithms import SAC, TrainingAttack
 from advwrap.algorithms.off_policy import OffPolicyTraining
 from advwrap.cli.demo import EPSILONS, PLAIN, UNDER_ATTACK
 from advwrap.cli.play import mean_return
-from advwrap.cli.suite import SUITE
 from advwrap.cli.train import scoring
+from advwrap.evaluation import GradientSuite
 
 TASK = "InvertedDoublePendulum-v5"
 TINY = {"steps": 120, "random_steps": 40, "hidden": (8, 8), "batch_size": 16}
@@ -77,7 +77,8 @@ def test_it_learns_and_training_under_attack_protects() -> None:
     returns, agent = [], None
     for config in (PLAIN, UNDER_ATTACK):
         agent = config.train(agent, score=scoring(config))
-        worst = min(mean_return(agent, attack(agent, EPSILONS[-1]), episodes=20) for attack in SUITE.values())
+        attacks = GradientSuite().attacks(agent).values()
+        worst = min(mean_return(agent, attack(agent, EPSILONS[-1]), episodes=20) for attack in attacks)
         returns.append((mean_return(agent, episodes=20), worst))
     (natural, fallen), (_, kept) = returns
     assert natural > 9000

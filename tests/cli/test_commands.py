@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from advwrap import LinfBall, Noise
 from advwrap.cli import main
 from advwrap.cli.catalogue import blocks
+from advwrap.evaluation import ObservationSuite
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,23 @@ def test_train_by_name_with_several_seeds(tmp_path: Path) -> None:
         card = json.loads((tmp_path / f"seed-{seed}" / "agent.json").read_text())
         assert (card["algorithm"], card["defence"], card["config"]["seed"]) == ("TD3", "ValtEps", seed)
         assert card["config"]["defence"]["epsilon"] == 0.2
+
+
+def test_evaluate_groups_seeds_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--env", "InvertedPendulum-v5", "--steps", "40", "--out", str(tmp_path / "sac")]
+    main(["train", "sac", "--seed", "3", "4", *arguments])
+    folders = [str(tmp_path / "sac" / f"seed-{seed}") for seed in (3, 4)]
+    command = ["evaluate", *folders, "--suite", "observation", "--learned", "--epsilons", "0.1", "--episodes", "2"]
+    # No training of critics here: robust Sarsa is the part that takes minutes.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ObservationSuite, "robust_sarsa", lambda self, agent, epsilon: Noise(LinfBall(epsilon)))
+        main([*command, "--out", str(tmp_path)])
+        kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
+        assert len(kept) == 2 * (1 + 4)
+        main([*command, "--out", str(tmp_path)])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()} == kept
+    assert "Mean over seeds" in capsys.readouterr().out
+    assert "sac/seed-3" in (tmp_path / "report.md").read_text()
 
 
 def test_an_unknown_name_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,166 @@
+"""Trained agents under a suite of attacks: in several processes, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from advwrap.algorithms.off_policy import digest
+from advwrap.errors import check
+from advwrap.evaluation.provenance import Provenance
+from advwrap.evaluation.results import NATURAL, Cell, Results
+from advwrap.evaluation.results_file import read_results, save_results
+from advwrap.evaluation.rollouts import evaluate
+from advwrap.evaluation.suites import Suite
+from advwrap.progress import Advance, progress
+from advwrap.training import TrainedAgent
+
+
+def evaluate_suite(
+    agents: Mapping[str, TrainedAgent],
+    suite: Suite,
+    epsilons: Sequence[float],
+    *,
+    episodes: int = 20,
+    seed: int = 0,
+    keep: Path | None = None,
+    workers: int = 1,
+    command: str | None = None,
+) -> Results:
+    """Every agent without an attack, and under every attack of the suite at every radius.
+
+    Every agent plays in its own normalised environment; episode i of every cell starts from ``reset(seed=seed + i)``.
+
+    Args:
+        agents: Trained on one task, by name.
+        suite: What attacks them: `GradientSuite()`, `ObservationSuite()`, your own.
+        epsilons: Radii, in units of the normalised observation.
+        episodes: Episodes per cell.
+        seed: Reset seed of the first episode of every cell.
+        keep: A folder for the cells that are done: called again with the same agents, suite, seeds and versions, only
+            the others are measured.
+        workers: Processes; each cell is measured by one of them, with the same result.
+        command: What to type to measure this again; by default the command line of this process.
+
+    Raises:
+        ValueError: If there is no agent, the agents are for different tasks, or a radius is repeated or not > 0.
+    """
+    check(len(agents) > 0, "`agents` must hold at least one agent, got none.")
+    tasks = sorted({agent.env for agent in agents.values()})
+    check(len(tasks) == 1, f"`agents` must be trained on one task, got {tasks}.")
+    check(all(radius > 0 for radius in epsilons), f"`epsilons` must be > 0, got {list(epsilons)}.")
+    check(len(set(epsilons)) == len(epsilons), f"`epsilons` must all differ, got {list(epsilons)}.")
+    check(workers >= 1, f"`workers` must be >= 1, got {workers}.")
+    provenance = Provenance.here(tasks[0], seed=seed, command=command)
+    jobs = [
+        _Job(name, agent, suite, attack, float(radius), episodes, seed)
+        for name, agent in agents.items()
+        for attack, radius in _rows(suite, agent, epsilons)
+    ]
+    store = _Store(keep, provenance)
+    done = {job: cell for job in jobs if (cell := store.find(job)) is not None}
+    with progress("evaluating", total=len(jobs) * episodes) as advance:
+        advance(len(done) * episodes)
+        for job, cell in _measured([job for job in jobs if job not in done], workers, advance):
+            store.put(job, cell)
+            done[job] = cell
+    return Results(tuple(done[job] for job in jobs), provenance)
+
+
+def _rows(suite: Suite, agent: TrainedAgent, epsilons: Sequence[float]) -> Iterator[tuple[str, float]]:
+    yield NATURAL, 0.0
+    for attack in suite.attacks(agent):
+        for radius in epsilons:
+            yield attack, radius
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One cell to measure."""
+
+    name: str
+    agent: TrainedAgent
+    suite: Suite
+    attack: str
+    epsilon: float
+    episodes: int
+    seed: int
+
+    def measure(self, advance: Advance) -> Cell:
+        """Make the attack, and play."""
+        makers = {NATURAL: lambda agent, epsilon: None, **self.suite.attacks(self.agent)}
+        return evaluate(
+            self.agent.act,
+            self.agent.make_env,
+            makers[self.attack](self.agent, self.epsilon),
+            agent=self.name,
+            name=self.attack,
+            epsilon=self.epsilon,
+            episodes=self.episodes,
+            seed=self.seed,
+            advance=advance,
+        )
+
+
+def _measured(jobs: Sequence[_Job], workers: int, advance: Advance) -> Iterator[tuple[_Job, Cell]]:
+    """The cells, in the order in which they are ready."""
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield job, job.measure(advance)
+        return
+    # Forked children would inherit the threads of torch.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
+        futures: dict[Future[Cell], _Job] = {pool.submit(_silently, job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                job = futures[future]
+                cell = future.result()
+                advance(job.episodes)
+                yield job, cell
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _silently(job: _Job) -> Cell:
+    return job.measure(lambda episodes: None)
+
+
+def _quiet() -> None:
+    """Of several processes, only the first draws progress bars; each computes in one thread."""
+    torch.set_num_threads(1)
+    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process
+
+
+class _Store:
+    """One file per cell, named by everything that decides its numbers."""
+
+    def __init__(self, folder: Path | None, provenance: Provenance) -> None:
+        self.folder, self.provenance = folder, provenance
+
+    def find(self, job: _Job) -> Cell | None:
+        """The cell, if it was measured before."""
+        path = self._path(job)
+        if path is None or not path.exists():
+            return None
+        return replace(read_results(path).cells[0], agent=job.name)
+
+    def put(self, job: _Job, cell: Cell) -> None:
+        """Keep it."""
+        path = self._path(job)
+        if path is not None:
+            save_results(Results((cell,), self.provenance), path)
+
+    def _path(self, job: _Job) -> Path | None:
+        if self.folder is None:
+            return None
+        origin = asdict(self.provenance) | {"command": None}
+        words = [digest(job.agent), repr(job.suite), job.attack, job.epsilon, job.episodes, job.seed, origin]
+        return self.folder / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:24]}.json"

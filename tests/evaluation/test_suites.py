@@ -1,0 +1,198 @@
+"""Suites, the cells they keep, and several seeds of one method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from advwrap import PGD, Identity, LinfBall, LowValue, Noise
+from advwrap.algorithms import PPO, SAC
+from advwrap.evaluation import Cell, ObservationSuite, Provenance, Results, evaluate_suite, markdown
+from advwrap.evaluation import suites as module
+from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
+from advwrap.evaluation.suites import AttackMaker, GradientSuite
+from advwrap.losses import SarsaTraining
+from advwrap.training import KINDS, Normaliser, TrainedAgent
+
+
+def agent(kind: str = "gaussian", *, env: str = "Pendulum-v1", seed: int = 0, features: int = 3) -> TrainedAgent:
+    """An agent with random weights."""
+    torch.manual_seed(seed)
+    actions = 2 if kind == "categorical" else 1
+    limit = torch.ones(actions)
+    networks = KINDS[kind].actor(features, actions, (8,)), *(KINDS[kind].critic(features, actions, (8,)) for _ in "12")
+    actor, *critics = (network.requires_grad_(False) for network in networks)
+    normaliser = Normaliser(np.zeros(features), np.ones(features))
+    return TrainedAgent(env, actor, tuple(critics), normaliser, -limit, limit, {"policy": kind})
+
+
+SHORT = ObservationSuite(
+    ppo=(PPO(steps=64, envs=2, horizon=32, epochs=1, minibatches=2, hidden=(8,)),),
+    sac=(SAC("", steps=40, random_steps=20, batch_size=8, hidden=(8,)),),
+    sarsa=SarsaTraining(iterations=3, epochs=1, minibatches=4, hidden=(8,)),
+    sarsa_eps=(0.1,),
+    sarsa_reg=(0.3, 1.0),
+    selection=1,
+)
+
+
+@dataclass
+class Counting:
+    """One attack whose making is counted."""
+
+    made: list[str]
+
+    def __repr__(self) -> str:
+        return "Counting"
+
+    def attacks(self, agent: TrainedAgent) -> Mapping[str, AttackMaker]:
+        def make(agent: TrainedAgent, epsilon: float) -> Noise:
+            self.made.append(agent.env)
+            return Noise(LinfBall(epsilon))
+
+        return {"noise": make}
+
+
+@pytest.mark.slow
+def test_every_column_attacks_within_its_radius() -> None:
+    results = evaluate_suite({"a": agent()}, SHORT, [0.3], episodes=2)
+    columns = ("uniform", "MAD", "PGD", "RS", "SA-RL (SAC)", "PA-AD (SAC)", "SA-RL (PPO)", "PA-AD (PPO)")
+    assert results.attacks == columns
+    for column in columns:
+        cell = results.find("a", column, 0.3)
+        assert cell is not None
+        assert 0 < min(cell.sizes) <= max(cell.sizes) <= 0.3 + 1e-6, column
+
+
+def test_discrete_agents_have_no_robust_sarsa_column() -> None:
+    discrete = agent("categorical", env="CartPole-v1", features=4)
+    assert "RS" not in SHORT.attacks(discrete)
+    results = evaluate_suite({"a": discrete}, ObservationSuite(learned=()), [0.1], episodes=1)
+    assert results.attacks == ("uniform", "MAD", "PGD")
+
+
+def test_the_strongest_of_several_attackers_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Robust Sarsa: the critic of the scan under which the agent returns least."""
+    torch.manual_seed(0)
+    critics = {(0.1, reg): nn.Linear(4, 1) for reg in (0.3, 1.0, 3.0)}
+    monkeypatch.setattr(module, "scan_robust_sarsa", lambda *_, **__: critics)
+    returns = iter([5.0, 1.0, 3.0])
+    monkeypatch.setattr(module, "_chosen_by", lambda agent, attack, episodes: next(returns))
+    one = agent()
+    found = SHORT.robust_sarsa(one, 0.1)
+    observation, context = torch.randn(4, 3), None
+    expected = PGD(
+        LowValue(one.policy, critics[0.1, 1.0]), within=LinfBall(0.1), steps=10, step_size=0.1, random_start=0.1
+    )
+    streams = [torch.Generator().manual_seed(0) for _ in "12"]
+    pair = [a(observation, context=context, generator=g) for a, g in zip((found, expected), streams, strict=True)]
+    assert torch.equal(*pair)
+
+
+def test_cells_that_are_done_are_not_measured_again(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def measure(**changes: object) -> Results:
+        arguments: dict = {"agents": {"a": agent()}, "suite": Counting(made), "epsilons": [0.1], "episodes": 2}
+        return evaluate_suite(**{**arguments, "keep": tmp_path, **changes})
+
+    first = measure()
+    assert made == ["Pendulum-v1"]
+    assert measure().cells == first.cells
+    renamed = measure(agents={"b": agent()})
+    assert [cell.returns for cell in renamed.cells] == [cell.returns for cell in first.cells]
+    assert {cell.agent for cell in renamed.cells} == {"b"}
+    assert len(made) == 1
+    for count, changes in enumerate(
+        ({"agents": {"a": agent(seed=1)}}, {"epsilons": [0.2]}, {"episodes": 3}, {"seed": 5}), start=2
+    ):
+        measure(**changes)
+        assert len(made) == count, changes
+
+
+def test_processes_change_nothing() -> None:
+    agents = {"a": agent("categorical", env="CartPole-v1", features=4)}
+    suite = ObservationSuite(learned=())
+    alone = evaluate_suite(agents, suite, [0.1], episodes=2)
+    assert evaluate_suite(agents, suite, [0.1], episodes=2, workers=2).cells == alone.cells
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"agents": {}}, "at least one agent"),
+        ({"agents": {"a": agent(), "b": agent(env="Other-v0")}}, "one task"),
+        ({"epsilons": [0.1, 0.1]}, "differ"),
+        ({"epsilons": [0.0]}, "> 0"),
+        ({"workers": 0}, "`workers`"),
+    ],
+)
+def test_bad_arguments(changes: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        evaluate_suite(**{"agents": {"a": agent()}, "suite": GradientSuite(), "epsilons": [0.1], **changes})
+
+
+def cells(scores: Mapping[str, tuple[float, float]]) -> Results:
+    """Agents with a natural return and one under noise."""
+
+    def both(name: str, natural: float, noise: float) -> tuple[Cell, ...]:
+        one: Callable[..., Cell] = lambda attack, eps, x: Cell(name, attack, eps, (0, 1), (x, x), (5, 5), (eps, eps))  # noqa: E731
+        return one("natural", 0.0, natural), one("noise", 0.1, noise)
+
+    return Results(tuple(cell for name, pair in scores.items() for cell in both(name, *pair)), Provenance("Task-v0"))
+
+
+SEEDS = {"sac/seed-0": (9.0, 1.0), "sac/seed-1": (8.0, 5.0), "sac/seed-2": (7.0, 3.0), "td3": (6.0, 2.0)}
+
+
+def test_methods_and_their_median_seed() -> None:
+    results = cells(SEEDS)
+    assert has_seeds(results)
+    assert {method: len(names) for method, names in methods(results).items()} == {"sac": 3, "td3": 1}
+    median = median_seed(results, 0.1)
+    assert [(cell.agent, cell.attack, cell.returns[0]) for cell in median.cells] == [
+        ("sac", "natural", 7.0),
+        ("sac", "noise", 3.0),
+        ("td3", "natural", 6.0),
+        ("td3", "noise", 2.0),
+    ]
+
+
+def test_of_two_seeds_the_weaker_is_the_median() -> None:
+    two = cells({name: SEEDS[name] for name in ("sac/seed-0", "sac/seed-1")})
+    assert median_seed(two, 0.1).find("sac", "noise", 0.1).mean_return == 1.0  # type: ignore[union-attr]
+
+
+def test_means_over_seeds_take_the_worst_of_every_seed() -> None:
+    mixed = cells({"m/seed-0": (9.0, 1.0), "m/seed-1": (9.0, 5.0)})
+    other = [Cell(f"m/seed-{i}", "pgd", 0.1, (0, 1), (x, x), (5, 5), (0.1, 0.1)) for i, x in enumerate((4.0, 2.0))]
+    table = over_seeds(Results((*mixed.cells, *other), Provenance("Task-v0")), 0.1)
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row["seeds"] == "2"
+    assert row["natural"] == "9.000 [9.000, 9.000]"
+    assert row["noise"].startswith("3.000 [1.000, 5.000]")
+    assert row["worst"].startswith("1.500 [1.000, 2.000]")
+
+
+def test_a_report_of_several_seeds_has_their_tables() -> None:
+    text = markdown(cells(SEEDS))
+    assert "## Mean over seeds at epsilon 0.1" in text
+    assert "## Median seed at epsilon 0.1" in text
+    assert "over seeds" not in markdown(cells({"td3": (6.0, 2.0)}))
+
+
+def test_identity_is_no_attacker() -> None:
+    """The natural row is the row of an attack that does nothing, to the bit."""
+    from advwrap.evaluation import evaluate
+
+    one = agent()
+    natural = evaluate_suite({"a": one}, Counting([]), [0.1], episodes=2).natural("a")
+    idle = evaluate(one.act, one.make_env, Identity(), episodes=2)
+    assert natural is not None
+    assert natural.returns == idle.returns
