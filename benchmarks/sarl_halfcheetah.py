@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT))  # the tests' reader of the released data
 from advwrap import Learned, LinfBall  # noqa: E402
 from advwrap.algorithms import PPO  # noqa: E402
 from advwrap.evaluation import SARL, Cell, Provenance, evaluate, train_attacker  # noqa: E402
+from advwrap.training import save_agent  # noqa: E402
 from advwrap.victims import Gaussian  # noqa: E402
 from tests.reference.released import EPS, victim  # noqa: E402
 
@@ -74,12 +75,14 @@ def main(
     learner = PPO(
         steps=steps, learning_rate=1e-3, value_learning_rate=1e-4, initial_std=0.5, compile=compile, seed=seed
     )
-    keep = {} if weights is None else {"watch": lambda _, adversary: adversary.save(weights), "watch_every": 50_000}
+    keep = (
+        {} if weights is None else {"watch": lambda _, adversary: save_agent(weights, adversary), "watch_every": 50_000}
+    )
     wall, cpu = time.perf_counter(), time.process_time()
     attacker = train_attacker(agent, task, within=ball, kind=SARL(), algorithm=learner, **keep)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     if weights is not None:
-        attacker.agent.save(weights)
+        save_agent(weights, attacker.agent)
     cells = [
         judged(None, "natural"),
         judged(attacker.attack, "SA-RL, trained here"),

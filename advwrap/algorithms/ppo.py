@@ -7,6 +7,8 @@ does not depend on the state, clipped values, rewards in units of the return's s
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -29,9 +31,10 @@ from torchrl.trainers import OptimizationStepper, Trainer
 
 from advwrap.errors import check
 from advwrap.progress import progress
+from advwrap.training.agent_file import TrainedAgent
+from advwrap.training.agent_networks import tanh_mlp
 from advwrap.training.checkpoint import Stateful
 from advwrap.training.collector_state import CollectorState
-from advwrap.training.gaussian_agent import GaussianAgent, tanh_mlp
 from advwrap.training.minibatches import Minibatches
 from advwrap.training.normaliser import Normaliser
 from advwrap.training.replayable import Replayable
@@ -39,6 +42,7 @@ from advwrap.training.returns import EpisodeReturns, ReturnScale
 from advwrap.training.running_rows import Running, RunningRows
 from advwrap.training.update import Update
 from advwrap.training.vector_env import VectorGymEnv
+from advwrap.wrappers.vector.attacker import AttackerEnv
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 
@@ -126,9 +130,9 @@ class PPO:
         self,
         *,
         advance: Callable[[int], object] | None = None,
-        watch: Callable[[int, GaussianAgent], object] | None = None,
+        watch: Callable[[int, TrainedAgent], object] | None = None,
         watch_every: int = 100_000,
-    ) -> GaussianAgent:
+    ) -> TrainedAgent:
         """Train to the end. The global generators are put back where they were.
 
         Args:
@@ -323,23 +327,21 @@ class PPOTraining:
         Minibatches(config.minibatches).register(trainer)
         return trainer
 
-    def _agent(self, history: list[tuple[int, float]]) -> GaussianAgent:
+    def _agent(self, history: list[tuple[int, float]]) -> TrainedAgent:
         """The present networks, copied."""
-        log_std = self.scale.state_independent_scale.data.reshape(-1).clone()
-        space = self.env.envs.single_action_space
-        known = self.config.normaliser
+        config, space = self.config, self.env.envs.single_action_space
+        networks = nn.Sequential(self.policy, self.scale), self.value
+        actor, value = (copy.deepcopy(network).requires_grad_(False) for network in networks)
+        known = config.normaliser
         frozen = known if self.running is None else self.running.frozen()
         assert not isinstance(frozen, Running)  # noqa: S101 - then `running` is there
-        card = {"algorithm": "PPO", "config": _numbers(self.config), "history": list(history)}
-        return GaussianAgent.copied(
-            self.policy,
-            log_std,
-            self.value,
-            low=space.low,
-            high=space.high,
-            normaliser=frozen,
-            card=card,
-        )
+        low, high = (torch.tensor(limit, dtype=torch.float32) for limit in (space.low, space.high))
+        described = {"algorithm": "PPO", "policy": "free-scale", "config": _numbers(config), "history": history}
+        card = json.loads(json.dumps(described))
+        # The actions of an attacker are none of the task's, whatever the task is.
+        same = isinstance(config.env, str) and not isinstance(self.env.envs, AttackerEnv)
+        env = card["config"]["env"] if same else f"{card['config']['env']} (no id)"
+        return TrainedAgent(env, actor, (value,), frozen, low, high, card)
 
 
 class _Silent(OptimizationStepper):  # type: ignore[misc]

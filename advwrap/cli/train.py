@@ -14,7 +14,6 @@ from advwrap.algorithms import OffPolicy, preset
 from advwrap.attacks import PGD
 from advwrap.cli.play import mean_return
 from advwrap.errors import check
-from advwrap.objectives import LowValue
 from advwrap.progress import progress
 from advwrap.sets import LinfBall
 from advwrap.training import TrainedAgent, load_agent, save_agent
@@ -81,7 +80,7 @@ def scoring(config: OffPolicy) -> Score:
     epsilon = 2 * radius / 3
 
     def attacked(agent: TrainedAgent) -> float:
-        attack = PGD(LowValue(agent.policy, agent.critic), within=LinfBall(epsilon), steps=10)
+        attack = PGD(agent.low_value, within=LinfBall(epsilon), steps=10)
         return mean_return(agent, attack)
 
     return attacked

@@ -15,15 +15,13 @@ from functools import partial
 from typing import Any, Protocol
 
 import gymnasium as gym
-import torch
 from gymnasium.envs.registration import EnvSpec
-from torch import Tensor
 
 from advwrap.attacks import Attack
 from advwrap.evaluation.rollouts import EnvSource
 from advwrap.progress import Advance, progress
 from advwrap.sets import PerturbationSet
-from advwrap.victims import AnyPolicy, Policy, as_policy
+from advwrap.victims import AnyPolicy, as_policy
 from advwrap.wrappers import PAAD as PAAD
 from advwrap.wrappers import SARL as SARL
 from advwrap.wrappers import AttackerKind as AttackerKind
@@ -48,7 +46,7 @@ class TrainedAttacker:
     Args:
         attack: What it does.
         kind: What it learned.
-        agent: What the algorithm returned: networks, history, and a method `save`.
+        agent: What the algorithm returned: of ours a `TrainedAgent`, with its history.
     """
 
     attack: Attack
@@ -101,7 +99,7 @@ def train_attacker(
     bar = progress(f"{type(kind).__name__}, {type(algorithm).__name__}", total=getattr(algorithm, "steps", 0))
     with bar as counting:
         agent = _train(algorithm, env, around, {"advance": advance or counting, **options})
-    adversary = agent.policy if agent.normaliser is None else _Normalised(agent)
+    adversary = agent.policy if agent.normaliser is None else agent.normaliser.before(agent.policy)
     return TrainedAttacker(kind.attack(adversary, policy, within=within), kind, agent)
 
 
@@ -126,16 +124,3 @@ def _named(make: Callable[..., gym.Env[Any, Any]]) -> Iterator[str]:
         yield name
     finally:
         gym.registry.pop(name)
-
-
-class _Normalised:
-    """The mean action of an agent that reads normalised observations, as a function of the task's own."""
-
-    def __init__(self, agent: Any) -> None:
-        self.policy: Policy = agent.policy
-        self.mean, self.std = (torch.as_tensor(x) for x in (agent.normaliser.mean, agent.normaliser.std))
-
-    def __call__(self, observation: Tensor) -> Tensor:
-        """The action."""
-        mean, std = self.mean.to(observation.device), self.std.to(observation.device)
-        return self.policy.mean(((observation - mean) / std).float())

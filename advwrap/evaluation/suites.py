@@ -51,7 +51,7 @@ class GradientSuite:
         return {
             "noise": lambda agent, eps: Noise(LinfBall(eps)),
             "MAD": lambda agent, eps: PGD(ActionShift(agent.policy), within=LinfBall(eps), steps=10),
-            "PGD on Q": low_value,
+            "PGD on Q" if agent.kind.values_actions else "PGD on V": low_value,
             "black box": lambda agent, eps: Search(
                 ActionShift(agent.act), within=LinfBall(eps), strategy=Square(tries=32)
             ),
@@ -153,7 +153,7 @@ class ObservationSuite:
 
 def low_value(agent: TrainedAgent, epsilon: float) -> Attack:
     """PGD with ten steps down the mean of the agent's own critics: min Q, or min V where it learned V."""
-    return PGD(LowValue(agent.policy, agent.critic), within=LinfBall(epsilon), steps=10)
+    return PGD(agent.low_value, within=LinfBall(epsilon), steps=10)
 
 
 def _chosen_by(agent: TrainedAgent, attack: Attack, *, episodes: int) -> float:

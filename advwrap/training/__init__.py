@@ -4,7 +4,6 @@ from advwrap.training.agent_file import AgentFileError, TrainedAgent, load_agent
 from advwrap.training.agent_networks import KINDS, Kind
 from advwrap.training.checkpoint import Checkpoint, CheckpointError, GlobalRandomness
 from advwrap.training.collector_state import CollectorState
-from advwrap.training.gaussian_agent import GaussianAgent
 from advwrap.training.hooks import KeepBest, advance_schedule, perturb_batches
 from advwrap.training.logbook import LogBook
 from advwrap.training.minibatches import Minibatches
@@ -24,7 +23,6 @@ __all__ = [
     "CheckpointError",
     "CollectorState",
     "EpisodeReturns",
-    "GaussianAgent",
     "GlobalRandomness",
     "KeepBest",
     "Kind",

@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from advwrap.errors import check
+from advwrap.objectives import LowValue
 from advwrap.training.agent_networks import KINDS, Kind
 from advwrap.training.normaliser import Normaliser
 from advwrap.victims import Critic, Policy
@@ -30,14 +32,14 @@ class TrainedAgent:
     """A policy with its critics, and the observations that it reads.
 
     Args:
-        env: The id of the task.
+        env: The id of the task, or a description of one that has none.
         actor: The network of the policy, from the normalised observation; see `KINDS`.
         critics: The networks of the critics.
-        normaliser: From the task's observations to what the networks read.
+        normaliser: From the task's observations to what the networks read; None where the task normalises.
         low: Lower limit of the actions; of n discrete actions, n zeros.
         high: Upper limit of the actions; of n discrete actions, n ones.
-        card: How it was trained: configuration, versions, scores. Its entry "policy" names one of `KINDS`, "gaussian"
-            where it is missing.
+        card: How it was trained, as JSON holds it: configuration, versions, scores. Its entry "policy" names one of
+            `KINDS`, "gaussian" where it is missing; to be saved it needs ``["config"]["hidden"]``.
 
     Example:
         >>> import numpy as np
@@ -52,7 +54,7 @@ class TrainedAgent:
     env: str
     actor: nn.Module
     critics: tuple[nn.Module, ...]
-    normaliser: Normaliser
+    normaliser: Normaliser | None
     low: Tensor
     high: Tensor
     card: Mapping[str, Any]
@@ -64,23 +66,40 @@ class TrainedAgent:
 
     @property
     def policy(self) -> Policy:
-        """The victim: a function of the normalised observation."""
+        """The victim, or an adversary: a function of the normalised observation."""
         return self.kind.policy(self.actor, self.low, self.high)
 
     @property
     def critic(self) -> Critic:
-        """All critics as one: (normalised observation, action) -> [E, B]."""
+        """All critics as one, [E, B]: of (normalised observation, action), or of the observation where they are V."""
         return self.kind.values(self.critics)
+
+    @property
+    def low_value(self) -> LowValue:
+        """The objective that its own critics make: low Q of its action, or low V of what it sees."""
+        if self.kind.values_actions:
+            return LowValue(self.policy, self.critic)
+        return LowValue(value=self.critic)
 
     def act(self, observation: Tensor) -> Tensor:
         """The deterministic action for a batch of normalised observations; indices of discrete actions."""
         with torch.no_grad():
-            action = self.policy.mean(observation)
-        return action.argmax(-1) if self.kind is KINDS["categorical"] else action
+            return self.kind.acts(self.policy.mean(observation), self.low, self.high)
 
     def make_env(self) -> gym.Env[Any, Any]:
-        """The task as the agent sees it, normalised; attacks go around it."""
-        return self.normaliser.wrap(gym.make(self.env))
+        """The task as the agent sees it, normalised; attacks go around it.
+
+        Raises:
+            ValueError: If the task has no id, or is not there.
+        """
+        try:
+            task = gym.make(self.env)
+        except gym.error.Error as cause:
+            raise ValueError(
+                f"`env` must be the id of a task to be made again, got {self.env!r}: {cause} "
+                "Fix: use the task that the agent was trained on, with agent.act."
+            ) from cause
+        return task if self.normaliser is None else self.normaliser.wrap(task)
 
 
 def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
@@ -91,7 +110,8 @@ def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
     for i, critic in enumerate(agent.critics):
         tensors |= {f"critic.{i}.{name}": value for name, value in critic.state_dict().items()}
     tensors |= {"low": agent.low, "high": agent.high}
-    tensors |= {"mean": torch.as_tensor(agent.normaliser.mean), "std": torch.as_tensor(agent.normaliser.std)}
+    if agent.normaliser is not None:
+        tensors |= {"mean": torch.as_tensor(agent.normaliser.mean), "std": torch.as_tensor(agent.normaliser.std)}
     partial = folder / f".{WEIGHTS}"
     save_file({name: value.detach().contiguous() for name, value in tensors.items()}, partial)
     partial.replace(folder / WEIGHTS)
@@ -108,19 +128,32 @@ def load_agent(folder: str | Path) -> TrainedAgent:
     """
     folder = Path(folder)
     try:
+        for name in (CARD, WEIGHTS):
+            check((folder / name).is_file(), f"{name} is missing")
         card = json.loads((folder / CARD).read_text())
         tensors = load_file(folder / WEIGHTS)
+        check((version := card.pop("format")) == 1, f"`format` must be 1, got {version!r}")
         env = str(card.pop("env"))
         hidden = tuple(int(size) for size in card["config"]["hidden"])
-        features, actions = tensors["mean"].numel(), tensors["low"].numel()
-        kind = KINDS[card.get("policy", "gaussian")]
+        policy = card.get("policy", "gaussian")
+        check(policy in KINDS, f"`policy` must be one of {', '.join(KINDS)}, got {policy!r}")
+        kind = KINDS[policy]
+        # The first of the names is that of the first layer's weight, [units, features].
+        first = min((n for n in tensors if n.startswith("actor.") and n.endswith("weight")), default="actor.*.weight")
+        features, actions = tensors[first].shape[1], tensors["low"].numel()
         actor = _filled(kind.actor(features, actions, hidden), tensors, "actor.")
-        critics = tuple(_filled(kind.critic(features, actions, hidden), tensors, f"critic.{i}.") for i in range(2))
-        normaliser = Normaliser(tensors["mean"].numpy(), tensors["std"].numpy())
+        members = len({name.split(".")[1] for name in tensors if name.startswith("critic.")})
+        critics = tuple(
+            _filled(kind.critic(features, actions, hidden), tensors, f"critic.{i}.") for i in range(members)
+        )
+        normaliser = None
+        if "mean" in tensors:
+            normaliser = Normaliser(tensors["mean"].numpy(), tensors["std"].numpy())
         return TrainedAgent(env, actor, critics, normaliser, tensors["low"], tensors["high"], card)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as cause:
+    except (OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, SafetensorError) as cause:
+        found = f"there is no {cause}" if isinstance(cause, KeyError) else cause
         raise AgentFileError(
-            f"`{folder}` must hold {WEIGHTS} and {CARD} of a trained agent: {cause}. "
+            f"`{folder}` must hold {WEIGHTS} and {CARD} of a trained agent: {found}. "
             "Fix: advwrap train --out FOLDER writes both."
         ) from cause
 

@@ -8,6 +8,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
+from torch import Tensor
+
+from advwrap.victims import Context, Policy
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,3 +56,12 @@ class Normaliser:
         """The environment with normalised observations; put the attack around it."""
         space = gym.spaces.Box(-np.inf, np.inf, self.mean.shape, np.float32)
         return gym.wrappers.TransformObservation(env, self, space)
+
+    def before(self, policy: Policy) -> Policy:
+        """The policy of normalised observations as one of the task's own."""
+
+        def output(observation: Tensor, context: Context | None) -> Any:
+            mean, std = (torch.as_tensor(x, device=observation.device) for x in (self.mean, self.std))
+            return policy.output(((observation - mean) / std).float(), context)
+
+        return Policy(output, policy.head)

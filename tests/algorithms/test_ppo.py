@@ -47,7 +47,7 @@ SHORT = {"steps": 256, "envs": 2, "horizon": 32, "epochs": 2, "minibatches": 4}
 
 
 def weights(agent):
-    return torch.cat([p.flatten() for p in [*agent.mean.parameters(), agent.log_std, *agent.value.parameters()]])
+    return torch.cat([p.flatten() for net in (agent.actor, *agent.critics) for p in net.parameters()])
 
 
 def test_the_seed_decides_and_nothing_else():
@@ -68,7 +68,7 @@ def test_it_learns_the_best_action():
     agent = config.train()
     x = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert (agent.act(x) - 2 * x).square().mean() < 0.05  # the mean square of 2 x is 4 / 3
-    assert agent.log_std.exp().max() < 0.7
+    assert agent.policy.law(x).scale.max() < 0.7
     history = agent.card["history"]
     assert history[-1][1] > 0.3 * history[0][1]
     assert [frames for frames, _ in history] == list(range(512, 12_289, 512))
@@ -89,7 +89,7 @@ def test_a_time_limit_is_no_end(terminates, value):
         anneal=False,
         scale_rewards=False,
     ).train()
-    assert agent.value(torch.zeros(1, 2)).item() == pytest.approx(value, abs=0.1)
+    assert agent.critics[0](torch.zeros(1, 2)).item() == pytest.approx(value, abs=0.1)
 
 
 def test_every_minibatch_of_every_epoch_is_an_update(monkeypatch):
@@ -128,7 +128,7 @@ def test_the_two_networks_have_their_own_learning_rates():
     """A rate that is next to nothing leaves the value network where it began."""
     first = PPO(Match, **{**SHORT, "steps": 1, "horizon": 2, "envs": 2}, learning_rate=1e-12).train()
     slow = PPO(Match, **SHORT, value_learning_rate=1e-12).train()
-    for net, other, moved in ((slow.value, first.value, False), (slow.mean, first.mean, True)):
+    for net, other, moved in ((slow.critics[0], first.critics[0], False), (slow.actor[0], first.actor[0], True)):
         same = torch.allclose(net[0].weight, other[0].weight, atol=1e-7)
         assert same is not moved
 
@@ -161,7 +161,7 @@ def test_under_attack_the_policy_sees_the_perturbed_and_the_value_the_truth():
     ).train()
     x = torch.zeros(2, 2)
     x[:, 0] = torch.tensor([0.8, -0.8])
-    assert agent.value(x).squeeze(1).tolist() == pytest.approx([0.8, -0.8], abs=0.25)
+    assert agent.critics[0](x).squeeze(1).tolist() == pytest.approx([0.8, -0.8], abs=0.25)
 
 
 def test_observations_are_normalised_beneath_the_attack():

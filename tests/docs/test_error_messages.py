@@ -103,7 +103,8 @@ def in_a_worker(cause: Callable[[], object]) -> object:
 def empty_card() -> object:
     folder = Path("runs/agent")
     folder.mkdir(parents=True)
-    (folder / "agent.json").touch()
+    for name in ("agent.json", "agent.safetensors"):
+        (folder / name).touch()
     return load_agent(folder)
 
 
