@@ -17,6 +17,7 @@ from advwrap.errors import check
 from advwrap.modules import Perturb
 from advwrap.sets import Linear
 from advwrap.training.checkpoint import Stateful
+from advwrap.training.running_normaliser import RunningNormaliser
 from advwrap.training.update import Coefficient
 
 
@@ -25,6 +26,7 @@ class Learner:
     """An off-policy learner, ready to train.
 
     Args:
+        env: Id of the task.
         actor: The policy; it reads ``observation``, what the victim sees.
         explore: The policy that collects.
         loss: Its TorchRL loss; the critics read ``clean_observation``, the truth.
@@ -38,8 +40,12 @@ class Learner:
         tau: Share of the new weights in the target networks per update.
         compile: Whether its update is one compiled graph.
         every: Terms of the loss that count only in every n-th step.
+
+    Attributes:
+        normaliser: The statistics of the observations; the training moves them.
     """
 
+    env: str
     actor: TensorDictModuleBase
     explore: TensorDictModuleBase
     loss: LossModule
@@ -53,6 +59,10 @@ class Learner:
     tau: float
     compile: bool = False
     every: Mapping[str, int] = field(default_factory=dict)
+    normaliser: RunningNormaliser = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "normaliser", RunningNormaliser(self.features))
 
 
 @dataclass(frozen=True)

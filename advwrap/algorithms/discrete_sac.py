@@ -70,6 +70,7 @@ class DiscreteSAC(OffPolicy):
         )
         loss.make_value_estimator(gamma=self.gamma)
         return Learner(
+            env=self.env,
             actor=actor,
             explore=actor,
             loss=loss,

@@ -37,7 +37,7 @@ from advwrap.training.collector_state import CollectorState
 from advwrap.training.logbook import LogBook
 from advwrap.training.prioritised import ProportionalSampler
 from advwrap.training.replayable import Replayable
-from advwrap.training.running_normaliser import RAW, NormaliseRunning, RunningNormaliser, normalise_batch
+from advwrap.training.running_normaliser import RAW, NormaliseRunning, normalise_batch
 from advwrap.training.update import Update
 from advwrap.transforms import AdversarialObs
 
@@ -164,7 +164,7 @@ class OffPolicyTraining:
         if not (isinstance(observations, gym.spaces.Box) and len(observations.shape) == 1):
             raise TypeError(f"`env` must have vector observations, got {observations} in {config.env}.")
         self.learner = config.learner(observations, self.tasks[0].action_space)
-        self.normaliser = RunningNormaliser(self.learner.features)
+        self.normaliser = self.learner.normaliser
         if start is not None:
             self.take_over(start)
         self.hardening: Hardening = config.defence.harden(self.learner, steps=config.steps, seed=config.seed)

@@ -52,10 +52,17 @@ class RobustRegulariser:
 
 
 def regularised(
-    hardening: Hardening, learner: Learner, epsilon: float, coefficient: float, *, steps: int, seed: int
+    hardening: Hardening,
+    learner: Learner,
+    epsilon: float,
+    coefficient: float,
+    *,
+    steps: int,
+    seed: int,
+    ramp: tuple[float, float] = (0.1, 0.8),
 ) -> Hardening:
     """The same with the regulariser besides, as VALT adds it: two gradient steps; nothing if the coefficient is 0."""
     if coefficient == 0:
         return hardening
-    extra = RobustRegulariser(epsilon, coefficient, steps=2).harden(learner, steps=steps, seed=seed)
+    extra = RobustRegulariser(epsilon, coefficient, steps=2, ramp=ramp).harden(learner, steps=steps, seed=seed)
     return hardening.with_losses(extra)

@@ -68,6 +68,7 @@ class SAC(OffPolicy):
         )
         loss.make_value_estimator(gamma=self.gamma)
         return Learner(
+            env=self.env,
             actor=actor,
             explore=actor,
             loss=loss,

@@ -84,6 +84,7 @@ class TD3(OffPolicy):
         )
         loss.make_value_estimator(gamma=self.gamma)
         return Learner(
+            env=self.env,
             actor=actor,
             explore=TensorDictSequential(actor, noise),
             loss=loss,

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from advwrap import AdversarialObs, LinfBall, Noise, RandomVertex
-from advwrap.algorithms.ppo import PPO
+from advwrap.algorithms.ppo import PPO, PPOTraining
 from advwrap.testing.contracts.rules import global_randomness_untouched
 from advwrap.training.normaliser import Normaliser
 from advwrap.training.running_rows import Running
@@ -201,6 +201,41 @@ def test_an_attacker_of_a_discrete_victim_has_box_actions():
     wrap = partial(SARLAttacker, victim=torch.nn.Linear(4, 2), within=LinfBall(0.1))
     agent = PPO("CartPole-v1", wrap=wrap, **SHORT).train()
     assert agent.act(torch.zeros(1, 4)).shape == (1, 4)
+
+
+@pytest.mark.parametrize("anneal", [True, False])
+def test_a_training_goes_on_from_its_state_bit_for_bit(anneal, tmp_path):
+    """Poles fall at different times: the state is taken in the middle of episodes."""
+
+    def training():
+        torch.manual_seed(0)
+        wrap = partial(AdversarialObs, attack=Noise(LinfBall(0.1)))
+        task = "InvertedDoublePendulum-v5"
+        return PPOTraining(
+            PPO(task, wrap=wrap, normaliser=Running(), anneal=anneal, **{**SHORT, "envs": 3, "horizon": 20})
+        )
+
+    def rounds(training, number):
+        torch.manual_seed(7)
+        for _ in range(number):
+            training.round()
+        return training
+
+    whole = rounds(training(), 3)
+    torch.save(whole.state_dict(), tmp_path / "state.pt")
+    rounds(whole, 2)
+    other = training()
+    for part in (other.loss, other.running.normaliser):
+        for value in part.state_dict().values():
+            value.fill_(3.0)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    rounds(other, 2)
+    assert len(whole.history) == 5
+    assert other.history == whole.history
+    assert other.frames == whole.frames == 300
+    for ours, theirs in ((other.loss, whole.loss), (other.running.normaliser, whole.running.normaliser)):
+        for name, value in ours.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
 
 
 @pytest.mark.slow
