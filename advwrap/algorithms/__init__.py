@@ -1,10 +1,11 @@
 """Algorithms: learners (SAC, ...) and defences (VALT-EPS, ...), named assemblies of the parts, one paper per file."""
 
+from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Defence, Hardening, Learner, Undefended
 from advwrap.algorithms.discrete_sac import DiscreteSAC
 from advwrap.algorithms.off_policy import OffPolicy
-from advwrap.algorithms.ppo import PPO
+from advwrap.algorithms.ppo import PPO, PPOTraining
 from advwrap.algorithms.presets import preset
 from advwrap.algorithms.robust_regulariser import RobustRegulariser
 from advwrap.algorithms.sac import SAC
@@ -17,11 +18,13 @@ __all__ = [
     "PPO",
     "SAC",
     "TD3",
+    "Alternating",
     "Defence",
     "DiscreteSAC",
     "Hardening",
     "Learner",
     "OffPolicy",
+    "PPOTraining",
     "RobustRegulariser",
     "TrainingAttack",
     "Undefended",

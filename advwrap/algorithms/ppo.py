@@ -180,10 +180,12 @@ class PPO:
 
 
 class PPOTraining:
-    """One training, round by round: whoever calls decides what happens between two rounds.
+    """PPO round by round: whoever calls decides what happens between two rounds.
 
     Its `actor` is always the present one. It draws from the global generators of torch and NumPy; with those, its
     `state_dict` is all that it needs to go on bit for bit.
+
+    Source: Schulman et al. 2017, as `PPO`, which trains this to the end.
 
     Args:
         config: What to train. Its `steps` only say over how many rounds the learning rates fall.

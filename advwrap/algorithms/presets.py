@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Defence, Undefended
 from advwrap.algorithms.discrete_sac import DiscreteSAC
 from advwrap.algorithms.off_policy import OffPolicy
+from advwrap.algorithms.ppo import PPO
 from advwrap.algorithms.robust_regulariser import RobustRegulariser
 from advwrap.algorithms.sac import SAC
 from advwrap.algorithms.td3 import TD3
@@ -17,44 +20,66 @@ from advwrap.algorithms.valt_eps import ValtEps
 from advwrap.algorithms.valt_soft import ValtSoft
 from advwrap.algorithms.wocar import Wocar
 from advwrap.errors import check
+from advwrap.wrappers import PAAD, SARL, AttackerKind
 
 
 @dataclass(frozen=True)
 class Task:
     """What VALT uses on one task.
 
-    Source: VALT, section 5 and Tables 2, 3, 5 and 6. Its tasks are the "-v2" ones; ours are "-v5".
+    Source: VALT, section 5 and Tables 2 to 6. Its tasks are the "-v2" ones; ours are "-v5".
 
     Args:
         epsilon: Radius, in units of the running standard deviation.
         steps: Environment steps.
+        first: Share of the training after which the radius of the regulariser begins to grow.
         last: Share of the training after which schedules have reached their end.
-        regulariser: kappa_reg of Robust-SAC, VALT-EPS and VALT-SOFT.
+        regulariser: kappa_reg of Robust-SAC, VALT-EPS, VALT-SOFT and SAC-PPO.
         ratio: Share of perturbed steps while collecting, of VALT-EPS and VALT-SOFT.
         temperature: alpha_attk of VALT-SOFT.
+        adversary: Of SAC-PPO.
+        adversary_steps: Its environment steps per step of the agent.
         reset_every: Steps between two resets of its adversary.
         target_entropy: Of SAC; None for minus the size of the action.
     """
 
     epsilon: float
     steps: int
+    first: float
     last: float
-    regulariser: tuple[float, float, float]
+    regulariser: tuple[float, float, float, float]
     ratio: tuple[float, float]
     temperature: float
+    adversary: PPO
+    adversary_steps: float
     reset_every: int = 2_000
     target_entropy: float | None = None
 
 
 TASKS: Mapping[str, Task] = {
-    "HalfCheetah": Task(0.15, 1_000_000, 0.8, (300.0, 30.0, 1.0), (0.5, 1.0), 8.0),
-    "Hopper": Task(0.075, 500_000, 0.8, (300.0, 3.0, 3.0), (0.5, 0.5), 2.0, target_entropy=0.2),
-    "Walker2d": Task(0.05, 1_500_000, 13 / 15, (10.0, 0.0, 0.0), (0.5, 0.5), 4.0),
-    "Ant": Task(0.15, 3_000_000, 0.9, (30.0, 30.0, 30.0), (1.0, 0.5), 4.0, reset_every=1_000),
-}
+    "HalfCheetah": Task(
+        0.15, 1_000_000, 0.1, 0.8, (300.0, 30.0, 1.0, 30.0), (0.5, 1.0), 8.0,
+        PPO(learning_rate=3e-5, value_learning_rate=1e-5, entropy=1e-3), 5.0,
+    ),
+    "Hopper": Task(
+        0.075, 500_000, 0.2, 0.8, (300.0, 3.0, 3.0, 300.0), (0.5, 0.5), 2.0,
+        PPO(learning_rate=3e-5, value_learning_rate=3e-6, entropy=1e-3), 10.0, target_entropy=0.2,
+    ),
+    "Walker2d": Task(
+        0.05, 1_500_000, 1 / 15, 13 / 15, (10.0, 0.0, 0.0, 10.0), (0.5, 0.5), 4.0,
+        PPO(learning_rate=3e-3, value_learning_rate=1e-3, entropy=3e-3), 10 / 3,
+    ),
+    "Ant": Task(
+        0.15, 3_000_000, 1 / 30, 0.9, (30.0, 30.0, 30.0, 30.0), (1.0, 0.5), 4.0,
+        PPO(learning_rate=1e-4, value_learning_rate=1e-5, entropy=1e-3), 10 / 3, reset_every=1_000,
+    ),
+}  # fmt: skip
 """By the name of the task without its version."""
 
-ELSEWHERE = Task(0.05, 20_000, 0.8, (10.0, 1.0, 1.0), (0.5, 0.5), 2.0)
+ELSEWHERE = Task(
+    0.05, 20_000, 0.1, 0.8, (10.0, 1.0, 1.0, 1.0), (0.5, 0.5), 2.0,
+    PPO(horizon=64, minibatches=8, learning_rate=1e-3), 5.0,
+)  # fmt: skip
 """For tasks that the paper does not report: ours, made for the small ones (`advwrap demo`)."""
 
 
@@ -72,7 +97,7 @@ def _attack_training(task: Task) -> Defence:
 
 
 def _robust(task: Task) -> Defence:
-    return RobustRegulariser(task.epsilon, task.regulariser[0], ramp=(0.1, task.last))
+    return RobustRegulariser(task.epsilon, task.regulariser[0], ramp=(task.first, task.last))
 
 
 def _valt_eps(task: Task) -> Defence:
@@ -90,6 +115,17 @@ def _valt_soft(task: Task) -> Defence:
     )
 
 
+def _alternating(task: Task, kind: AttackerKind) -> Defence:
+    return Alternating(
+        task.epsilon,
+        task.adversary,
+        kind,
+        adversary_steps=task.adversary_steps,
+        regulariser=task.regulariser[3],
+        ramp=(task.first, task.last),
+    )
+
+
 def _wocar(task: Task) -> Defence:
     return Wocar(task.epsilon, ramp=(0.0, task.last))
 
@@ -101,6 +137,8 @@ DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "wocar": _wocar,
     "valt-eps": _valt_eps,
     "valt-soft": _valt_soft,
+    "alternating": partial(_alternating, kind=SARL()),
+    "pa-alternating": partial(_alternating, kind=PAAD()),
 }
 LEARNERS: Mapping[str, type[OffPolicy]] = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
 NAMES = tuple(
@@ -112,6 +150,10 @@ NAMES = tuple(
 """All named trainings: "sac", "robust-sac", "valt-eps-sac", ..., "valt-eps-td3", ..., "valt-soft-discrete-sac"."""
 
 
+ALIASES: Mapping[str, str] = {"sac-ppo": "alternating-sac", "pa-sac-ppo": "pa-alternating-sac"}
+"""As VALT calls them."""
+
+
 def preset(name: str, env: str, **changes: Any) -> OffPolicy:
     """A named training for a task.
 
@@ -121,7 +163,7 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy:
     Source: VALT, Tables 2 to 6.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `NAMES`, or "sac-ppo" or "pa-sac-ppo", as the paper calls "alternating" and "pa-alternating".
         env: Id of a Gymnasium task.
         changes: Other arguments of the training.
 
@@ -133,6 +175,7 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy:
         >>> type(config).__name__, config.defence.epsilon, config.steps
         ('SAC', 0.15, 1000000)
     """
+    name = ALIASES.get(name, name)
     full = name if name in NAMES else f"{name}-sac"
     check(full in NAMES, f"`name` must be one of {', '.join(NAMES)}, got {name!r}.")
     learner = next(key for key in sorted(LEARNERS, key=len, reverse=True) if full.endswith(key))
