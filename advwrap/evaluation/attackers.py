@@ -83,6 +83,7 @@ def train_attacker(
         The attacker; ``evaluate(victim, env, attacker.attack)`` judges it, on a victim that plays its mean.
 
     Example:
+        >>> import torch
         >>> from advwrap import LinfBall
         >>> from advwrap.algorithms import PPO
         >>> short = PPO(steps=128, envs=2, horizon=64, epochs=1, minibatches=2)

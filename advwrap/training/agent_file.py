@@ -103,7 +103,12 @@ class TrainedAgent:
 
 
 def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
-    """Write `agent.safetensors` and `agent.json`; each appears whole or not at all."""
+    """Write `agent.safetensors` and `agent.json`; each appears whole or not at all.
+
+    Raises:
+        ValueError: If the card does not say the sizes of the hidden layers.
+    """
+    check("hidden" in agent.card.get("config", ()), "`card` must hold the sizes of the hidden layers, got none.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"actor.{name}": value for name, value in agent.actor.state_dict().items()}

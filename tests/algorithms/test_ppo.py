@@ -12,6 +12,7 @@ from gymnasium import spaces
 from advwrap import AdversarialObs, LinfBall, Noise, RandomVertex
 from advwrap.algorithms.ppo import PPO, PPOTraining
 from advwrap.testing.contracts.rules import global_randomness_untouched
+from advwrap.training.agent_file import load_agent, save_agent
 from advwrap.training.normaliser import Normaliser
 from advwrap.training.running_rows import Running
 from advwrap.training.update import Update
@@ -109,6 +110,42 @@ def test_steps_are_rounded_up_to_whole_rounds_and_reported():
     assert [frames for frames, _ in watched] == [128, 256]
     assert torch.equal(watched[-1][1], weights(agent))
     assert not torch.equal(watched[0][1], weights(agent))
+
+
+def test_the_agent_is_a_frozen_copy():
+    watched = []
+    last = PPO(Match, **SHORT).train(
+        watch=lambda _, agent: watched.append((agent, weights(agent).clone())), watch_every=128
+    )
+    for agent, then in watched:
+        assert torch.equal(weights(agent), then)
+        assert not any(p.requires_grad for net in (agent.actor, *agent.critics) for p in net.parameters())
+    assert not torch.equal(watched[0][1], weights(last))
+
+
+@pytest.mark.parametrize(
+    ("env", "wrap", "made_again"),
+    [
+        ("Pendulum-v1", None, True),
+        ("Pendulum-v1", partial(AdversarialObs, attack=Noise(LinfBall(0.1))), True),
+        ("Pendulum-v1", partial(SARLAttacker, victim=torch.nn.Linear(3, 1), within=LinfBall(0.1)), False),
+        (Match, None, False),
+        (partial(Match, length=2), None, False),
+    ],
+)
+def test_an_agent_is_saved_and_its_task_is_made_again_where_it_has_an_id(env, wrap, made_again, tmp_path):
+    agent = PPO(env, wrap=wrap, **{**SHORT, "steps": 64}).train()
+    save_agent(tmp_path, agent)
+    read = load_agent(tmp_path)
+    assert read.card == agent.card
+    assert torch.equal(weights(read), weights(agent))
+    if made_again:
+        space = read.make_env().action_space
+        np.testing.assert_array_equal(read.high, space.high)
+    else:
+        with pytest.raises(ValueError, match="no id"):
+            read.make_env()
+        assert read.act(torch.zeros(4, read.actor[0][0].in_features)).shape == (4, len(read.low))
 
 
 def test_the_steps_shrink_to_nothing():

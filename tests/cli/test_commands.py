@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from advwrap import LinfBall, Noise
+from advwrap.algorithms import PPO
 from advwrap.cli import main
 from advwrap.cli.catalogue import blocks
 from advwrap.evaluation import ObservationSuite
+from advwrap.evaluation.results_file import read_results
+from advwrap.training import Running, save_agent
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,19 @@ def test_train_evaluate_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
     main(["report", str(report)])
     assert "black box" in (report / "report.md").read_text()
     assert "plain" in capsys.readouterr().out
+
+
+def test_evaluate_an_agent_of_ppo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its black box, its policy, and its critic of states."""
+    learner = PPO("InvertedPendulum-v5", normaliser=Running(), steps=128, envs=2, horizon=32, epochs=1, minibatches=2)
+    save_agent(tmp_path / "ppo", learner.train(advance=lambda frames: None))
+    main(["evaluate", str(tmp_path / "ppo"), "--epsilons", "0.1", "--episodes", "2", "--out", str(tmp_path)])
+    results = read_results(tmp_path / "results.json")
+    assert results.attacks == ("noise", "MAD", "PGD on V", "black box")
+    pgd = results.find("ppo", "PGD on V", 0.1)
+    assert pgd is not None
+    assert max(pgd.sizes) == pytest.approx(0.1, rel=1e-5)
+    assert "PGD on V" in capsys.readouterr().out
 
 
 def test_train_by_name_with_several_seeds(tmp_path: Path) -> None:
