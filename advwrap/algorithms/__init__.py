@@ -11,6 +11,7 @@ from advwrap.algorithms.robust_regulariser import RobustRegulariser
 from advwrap.algorithms.sac import SAC
 from advwrap.algorithms.td3 import TD3
 from advwrap.algorithms.valt_eps import ValtEps
+from advwrap.algorithms.valt_sampled import ValtSampled
 from advwrap.algorithms.valt_soft import ValtSoft
 from advwrap.algorithms.wocar import Wocar
 
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingAttack",
     "Undefended",
     "ValtEps",
+    "ValtSampled",
     "ValtSoft",
     "Wocar",
     "preset",

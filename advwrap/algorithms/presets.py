@@ -17,6 +17,7 @@ from advwrap.algorithms.robust_regulariser import RobustRegulariser
 from advwrap.algorithms.sac import SAC
 from advwrap.algorithms.td3 import TD3
 from advwrap.algorithms.valt_eps import ValtEps
+from advwrap.algorithms.valt_sampled import ValtSampled
 from advwrap.algorithms.valt_soft import ValtSoft
 from advwrap.algorithms.wocar import Wocar
 from advwrap.errors import check
@@ -115,6 +116,15 @@ def _valt_soft(task: Task) -> Defence:
     )
 
 
+def _valt_sampled(task: Task) -> Defence:
+    return ValtSampled(
+        task.epsilon,
+        temperature=task.temperature,
+        adversarial_ratio=task.ratio[1],
+        regulariser=task.regulariser[2],
+    )
+
+
 def _alternating(task: Task, kind: AttackerKind) -> Defence:
     return Alternating(
         task.epsilon,
@@ -137,6 +147,7 @@ DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "wocar": _wocar,
     "valt-eps": _valt_eps,
     "valt-soft": _valt_soft,
+    "valt-sampled": _valt_sampled,
     "alternating": partial(_alternating, kind=SARL()),
     "pa-alternating": partial(_alternating, kind=PAAD()),
 }
@@ -189,6 +200,7 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy:
             "reward_scale": 1.0,
             "random_steps": 5_000,
             "frames_per_batch": 100,
+            "evaluate_every": 25_000,  # an episode has 1000 steps
             "huber": True,
             "prioritised": True,
             "compile": True,

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from advwrap.algorithms.defence import Hardening, Learner, between
 from advwrap.algorithms.robust_regulariser import regularised
-from advwrap.attacks import Gated, Identity, Noise, WithProbability
+from advwrap.attacks import Gated, Noise, WithProbability
 from advwrap.errors import check
-from advwrap.modules import Perturb
 from advwrap.sets import LinfBall
-from advwrap.targets import PerturbPlaces, epsilon_worst
+from advwrap.targets import at_places, epsilon_worst
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class ValtEps:
         ramp: Between these fractions of the training.
         steps: Gradient steps of PGD.
         regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
-        evaluation: Whether the critics' targets see the adversary (an ablation of the paper without it).
-        improvement: Whether the actor's loss sees the adversary (the same).
+        evaluation: Whether the critics' targets see the adversary; False is the paper's ablation "w/o PE".
+        improvement: Whether the actor's loss sees the adversary; False is "w/o PI".
 
     Example:
         >>> ValtEps(0.15, regulariser=30.0).adversarial_ratio
@@ -60,11 +59,7 @@ class ValtEps:
         ball = LinfBall(self.epsilon)
         kappa = between(self.ramp, 0.0, self.kappa, steps=steps)
         worst = epsilon_worst(learner.actor, learner.loss, within=ball, kappa=kappa, steps=self.steps)
-        if self.evaluation and self.improvement:
-            perturb: Perturb | PerturbPlaces = Perturb(worst, seed=seed)
-        else:
-            root, following = (worst if used else Identity() for used in (self.improvement, self.evaluation))
-            perturb = PerturbPlaces(root=root, next=following, seed=seed)
+        perturb = at_places(worst, root=self.improvement, next=self.evaluation, seed=seed)
         noise = Gated(Noise(ball), WithProbability(self.adversarial_ratio))
         hardening = Hardening(behaviour=noise, perturb=perturb, schedules=(kappa,))
         return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed)

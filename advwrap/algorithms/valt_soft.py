@@ -18,8 +18,9 @@ from advwrap.algorithms.robust_regulariser import regularised
 from advwrap.attacks import Gated, Learned, WithProbability
 from advwrap.errors import check
 from advwrap.losses.adversary import AdversaryLoss
-from advwrap.modules import GaussianAdversary, Perturb
+from advwrap.modules import GaussianAdversary
 from advwrap.sets import LinfBall
+from advwrap.targets import at_places
 from advwrap.training.update import Update
 
 
@@ -40,6 +41,8 @@ class ValtSoft:
         reset_every: Environment steps between two resets, and gradient steps after each.
         learning_rate: Of the adversary.
         regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
+        evaluation: Whether the critics' targets see the adversary; False is the paper's ablation "w/o PE".
+        improvement: Whether the actor's loss sees the adversary; False is "w/o PI".
 
     Example:
         >>> ValtSoft(0.15, temperature=8.0, regulariser=1.0).reset_every
@@ -52,6 +55,8 @@ class ValtSoft:
     reset_every: int = 2_000
     learning_rate: float = 3e-4
     regulariser: float = 0.0
+    evaluation: bool = True
+    improvement: bool = True
 
     def __post_init__(self) -> None:
         check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
@@ -69,7 +74,7 @@ class ValtSoft:
         relearning = Relearning(adversary, loss, self, compile=learner.compile)
         hardening = Hardening(
             behaviour=Gated(attack, WithProbability(self.adversarial_ratio)),
-            perturb=Perturb(attack, seed=seed),
+            perturb=at_places(attack, root=self.improvement, next=self.evaluation, seed=seed),
             schedules=(temperature,),
             after=relearning,
             parts={"adversary": relearning},

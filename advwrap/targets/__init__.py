@@ -4,7 +4,7 @@
 """
 
 from advwrap.targets.epsilon_worst import epsilon_worst
-from advwrap.targets.places import PerturbPlaces
+from advwrap.targets.places import PerturbPlaces, at_places
 from advwrap.targets.soft_backup import Divergent, SoftBackup
 from advwrap.targets.soft_value import Coefficient, LossTemperature, SoftValue
 from advwrap.targets.soft_worst import SoftWorst
@@ -17,5 +17,6 @@ __all__ = [
     "SoftBackup",
     "SoftValue",
     "SoftWorst",
+    "at_places",
     "epsilon_worst",
 ]

@@ -6,7 +6,7 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from tensordict.utils import NestedKey, unravel_key
 
-from advwrap.attacks import Attack
+from advwrap.attacks import Attack, Identity
 from advwrap.modules import Perturb
 from advwrap.sets import UNBOUNDED, Bounds
 
@@ -71,6 +71,19 @@ class PerturbPlaces(TensorDictModuleBase):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(root={self.root.attack!r}, next={self.following.attack!r})"
+
+
+def at_places(attack: Attack, *, root: bool, next: bool, seed: int) -> Perturb | PerturbPlaces:  # noqa: A002
+    """The same attack at both places or at one of them.
+
+    Example:
+        >>> from advwrap import LinfBall, RandomVertex
+        >>> at_places(RandomVertex(LinfBall(0.1)), root=True, next=False, seed=0)
+        PerturbPlaces(root=RandomVertex(within=LinfBall(eps=0.1)), next=Identity())
+    """
+    if root and next:
+        return Perturb(attack, seed=seed)
+    return PerturbPlaces(root=attack if root else Identity(), next=attack if next else Identity(), seed=seed)
 
 
 _ANOTHER = 0x5DEECE66D  # the two places have streams of their own under one seed

@@ -13,7 +13,7 @@ from torchrl.data.replay_buffers.samplers import Sampler
 
 from advwrap.errors import check
 
-BLOCK = 1024
+BLOCK = 128
 """Priorities are summed in blocks, so that neither sampling nor an update looks at all of them."""
 
 

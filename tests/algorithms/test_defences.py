@@ -18,6 +18,7 @@ from advwrap.algorithms import (
     TrainingAttack,
     Undefended,
     ValtEps,
+    ValtSampled,
     ValtSoft,
     Wocar,
 )
@@ -32,8 +33,12 @@ DEFENCES: dict[str, Defence] = {
     "regulariser": RobustRegulariser(EPSILON, 1.0, ramp=(0.0, 0.1)),
     "VALT-EPS": ValtEps(EPSILON, regulariser=1.0),
     "VALT-SOFT": ValtSoft(EPSILON, temperature=(100.0, 1.0), reset_every=40, regulariser=1.0),
+    "sampled": ValtSampled(EPSILON, temperature=1.0, regulariser=1.0),
     "WocaR": Wocar(EPSILON),
 }
+
+
+VIRTUAL = ("VALT-EPS", "VALT-SOFT", "sampled")
 
 
 def prepared(defence: Defence) -> TensorDict:
@@ -65,8 +70,9 @@ def moved(part: TensorDict) -> float:
         (DEFENCES["attack training"], True, True),
         (DEFENCES["VALT-EPS"], True, True),
         (DEFENCES["VALT-SOFT"], True, True),
-        (ValtEps(EPSILON, evaluation=False), True, False),
-        (ValtEps(EPSILON, improvement=False), False, True),
+        (DEFENCES["sampled"], True, True),
+        *((replace(DEFENCES[name], evaluation=False), True, False) for name in VIRTUAL),  # type: ignore[type-var]
+        *((replace(DEFENCES[name], improvement=False), False, True) for name in VIRTUAL),  # type: ignore[type-var]
     ],
     ids=str,
 )
@@ -83,6 +89,7 @@ def test_which_observations_the_losses_see(defence: Defence, root: bool, followi
         (ValtEps(EPSILON, adversarial_ratio=0.0), 0.0),
         (ValtEps(EPSILON, adversarial_ratio=0.5), 0.5),
         (ValtSoft(EPSILON, temperature=1.0, adversarial_ratio=1.0), 1.0),
+        (ValtSampled(EPSILON, temperature=1.0, adversarial_ratio=1.0), 1.0),
         (DEFENCES["regulariser"], 0.0),
     ],
     ids=str,
@@ -146,6 +153,7 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: ValtEps(0.1, adversarial_ratio=1.5), "`adversarial_ratio`"),
         (lambda: ValtEps(0.1, kappa=-1.0), "`kappa`"),
         (lambda: ValtSoft(-0.1, temperature=1.0), "`epsilon`"),
+        (lambda: ValtSampled(0.1, temperature=1.0, adversarial_ratio=2.0), "`adversarial_ratio`"),
         (lambda: ValtSoft(0.1, temperature=1.0, reset_every=0), "`reset_every`"),
         (lambda: RobustRegulariser(0.1, -1.0), "`coefficient`"),
         (lambda: Wocar(0.1, kappa=2.0), "`kappa`"),

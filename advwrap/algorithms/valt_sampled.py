@@ -1,0 +1,67 @@
+"""VALT with the soft-worst adversary by sampling: no network of its own, nothing to relearn. An extension of ours.
+
+Source: Nakanishi, Kubo, Yasui, Ishii, *Off-policy actor-critic for adversarial observation robustness: virtual
+alternative training via symmetric policy evaluation*, ICML 2025, eq. 9 and 10; the sampling is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from advwrap.algorithms.defence import Hardening, Learner
+from advwrap.algorithms.robust_regulariser import regularised
+from advwrap.attacks import Gated, WithProbability
+from advwrap.errors import check
+from advwrap.sets import LinfBall
+from advwrap.targets import SoftWorst, at_places
+
+
+@dataclass(frozen=True)
+class ValtSampled:
+    """The critics bootstrap, and the actor improves, at one of n random candidates, chosen by its badness.
+
+    The same target as `ValtSoft`, drawn by self-normalised importance sampling from the present critics instead of
+    from a network that was fitted to them.
+
+    Source: VALT, eq. 9, 10 and 26; see `advwrap.targets.SoftWorst` for what sampling costs and misses.
+
+    Args:
+        epsilon: The radius, in units of the normalised observation.
+        temperature: alpha_attk, in the units of the critics' values.
+        samples: Candidates per observation.
+        adversarial_ratio: Share of the environment steps in which the behaviour policy sees the adversary.
+        regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
+        evaluation: Whether the critics' targets see the adversary.
+        improvement: Whether the actor's loss sees the adversary.
+
+    Example:
+        >>> ValtSampled(0.15, temperature=8.0).samples
+        4
+    """
+
+    epsilon: float
+    temperature: float
+    samples: int = 4
+    adversarial_ratio: float = 0.5
+    regulariser: float = 0.0
+    evaluation: bool = True
+    improvement: bool = True
+
+    def __post_init__(self) -> None:
+        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
+        check(0 <= self.adversarial_ratio <= 1, f"`adversarial_ratio` must be in [0, 1], got {self.adversarial_ratio}.")
+
+    def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
+        """The adversary in the environment and in the losses, on the live networks."""
+        worst = SoftWorst(
+            learner.actor,
+            learner.loss,
+            within=LinfBall(self.epsilon),
+            temperature=self.temperature,
+            samples=self.samples,
+        )
+        hardening = Hardening(
+            behaviour=Gated(worst, WithProbability(self.adversarial_ratio)),
+            perturb=at_places(worst, root=self.improvement, next=self.evaluation, seed=seed),
+        )
+        return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed)
