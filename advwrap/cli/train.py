@@ -35,8 +35,8 @@ def train(
     Called again with the same arguments, a training that was stopped goes on from its last checkpoint.
 
     Args:
-        name: sac, robust-sac, wocar-sac, attacked-sac, valt-eps-sac, valt-soft-sac, and the same with td3 and
-            discrete-sac; "-sac" may be left out.
+        name: sac, robust-sac, wocar-sac, attacked-sac, valt-eps-sac, valt-soft-sac, alternating-sac,
+            pa-alternating-sac, and the same with td3 and discrete-sac; "-sac" may be left out.
         env: Id of a Gymnasium task with vector observations.
         out: Folder for the files; with several seeds, of one folder for each.
         epsilon: Radius of the defence on the normalised observations; by default the paper's for the task.

@@ -138,7 +138,8 @@ def _one_graph(function: Callable[..., Any], device: torch.device) -> Callable[.
     compiled = torch.compile(function, fullgraph=True, mode="reduce-overhead" if device.type == "cuda" else None)
 
     def traced(*arguments: Any) -> Any:
-        with torch._dynamo.config.patch(trace_autograd_ops=True):
+        # Every update of a process has its graph: the agents', their adversaries', those of several seeds.
+        with torch._dynamo.config.patch(trace_autograd_ops=True, recompile_limit=64):
             return compiled(*arguments)
 
     return traced

@@ -12,16 +12,32 @@ from pathlib import Path
 import pytest
 import torch
 
-from advwrap.algorithms import SAC, TD3, DiscreteSAC, OffPolicy, TrainingAttack, ValtEps, ValtSoft, Wocar
+from advwrap.algorithms import (
+    PPO,
+    SAC,
+    TD3,
+    Alternating,
+    DiscreteSAC,
+    OffPolicy,
+    TrainingAttack,
+    ValtEps,
+    ValtSoft,
+    Wocar,
+)
 from advwrap.training import TrainedAgent
 from advwrap.training.checkpoint import CheckpointError
+from advwrap.wrappers import PAAD
 
 TINY = {"steps": 200, "random_steps": 40, "hidden": (8, 8), "batch_size": 16, "log_every": 1, "checkpoint_every": 80}
 TASK = "InvertedDoublePendulum-v5"
 
+ADVERSARY = PPO(envs=3, horizon=10, epochs=2, minibatches=2)
+
 TRAININGS = {
     "VALT-EPS": SAC(TASK, ValtEps(0.1, regulariser=1.0), prioritised=True, **TINY),
     "VALT-SOFT": SAC(TASK, ValtSoft(0.1, temperature=1.0, reset_every=80), **TINY),
+    "alternating": SAC(TASK, Alternating(0.1, ADVERSARY, adversary_steps=2.0), **TINY),
+    "PA alternating": TD3(TASK, Alternating(0.1, ADVERSARY, PAAD(), adversary_steps=2.0), **TINY),
     "WocaR": SAC(TASK, Wocar(0.1, mean_action=True), **TINY),
     "TD3": TD3(TASK, TrainingAttack(0.1), **TINY),
     "discrete": DiscreteSAC("CartPole-v1", ValtEps(0.1), **TINY),
@@ -36,7 +52,7 @@ def logged(folder: Path) -> dict[str, list[str]]:
     return {file.name: file.read_text().splitlines() for file in sorted((folder / "log" / "scalars").glob("*.csv"))}
 
 
-SLOW = ("WocaR", "TD3", "VALT-SOFT")
+SLOW = ("WocaR", "TD3", "VALT-SOFT", "PA alternating")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TRAININGS])

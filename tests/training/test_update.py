@@ -134,3 +134,14 @@ def test_one_compiled_graph_takes_the_same_steps() -> None:
     assert compiled.update.steps == 3
     for p in compiled.update.params:
         assert p.isfinite().all()
+
+
+@pytest.mark.slow
+def test_one_process_has_room_for_many_compiled_updates() -> None:
+    """Of trainings that differ: torch gives up after eight graphs of one function by default."""
+    for number in range(1, 11):
+        losses = [Two() for _ in range(number)]
+        params = [p for loss in losses for p in loss.parameters()]
+        update = Update(losses, torch.optim.SGD(params, lr=1.0), compile=True)
+        update(batch())
+        torch.testing.assert_close(losses[-1].b.data, torch.tensor([-1.0, -2.0]))
