@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ import torch
 from tensordict import TensorDictBase
 from tensordict.utils import NestedKey, unravel_key
 from torch import Tensor
-from torchrl.envs import Transform, TransformedEnv
+from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from advwrap.attacks import Attack
 from advwrap.attacks.copies import warn_of_copies
@@ -24,7 +25,7 @@ from advwrap.sets import Bounds
 from advwrap.transforms.agents import Mask, apart
 from advwrap.transforms.collector import OnCollectedPolicy
 from advwrap.transforms.limits import Facts
-from advwrap.transforms.reach import beneath, env_of, reach
+from advwrap.transforms.reach import beneath, env_of, listed, reach
 
 Settle = Callable[[Tensor, Tensor, Rows], Tensor]
 """``settle(attacked, clean, context) -> rows``: what becomes of attacked rows."""
@@ -70,6 +71,7 @@ class Clocked(Transform):  # type: ignore[misc]
         self._made: tuple[Any, Attack] | None = None
         self._facts: Facts | None = None
         self._process: int | None = None
+        self._home: weakref.ref[EnvBase] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("attack", "_made"):
@@ -161,12 +163,33 @@ class Clocked(Transform):  # type: ignore[misc]
         clock.episode -= 1
 
     def set_container(self, container: Transform | TransformedEnv) -> None:
-        """Attach to an environment, and let its `set_seed` reach this transform."""
+        """Attach to an environment, and let its `set_seed` reach this transform.
+
+        Raises:
+            AttributeError: If it is in another environment already, also as a part of a `Compose`.
+        """
         super().set_container(container)
         self._facts = None
         env = env_of(self)
         if isinstance(env, TransformedEnv):
+            self._move_to(env)
             reach(env, self)
+
+    def _move_to(self, env: TransformedEnv) -> None:
+        """TorchRL refuses a transform a second environment, but moves a `Compose` there without a word."""
+        home = None if self._home is None else self._home()
+        if home is not None and home is not env and self in listed(home.transform):
+            home.transform.reset_parent()
+            home.transform.set_container(home)  # as it was
+            raise AttributeError(
+                f"{type(self).__name__} is in another environment already, and its clock counts the steps of that one. "
+                "Fix: `transform.clone()` for the second environment, of the whole Compose where it is in one."
+            )
+        self._home = weakref.ref(env)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the reference to the environment, which cannot be pickled."""
+        return {**super().__getstate__(), "_home": None}
 
     def empty_cache(self) -> None:
         """Forget what was read from the specs."""

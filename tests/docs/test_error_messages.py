@@ -13,7 +13,7 @@ from gymnasium import spaces
 from tensordict import TensorDict
 from torch import nn
 from torch.distributions import Categorical
-from torchrl.envs import TransformedEnv
+from torchrl.envs import Compose, Transform, TransformedEnv
 
 from advwrap import (
     FGSM,
@@ -86,11 +86,11 @@ def gradient_attack(device: str = "cpu") -> PGD:
     return PGD(ActionShift(nn.Linear(3, 2, device=device)), within=BALL)
 
 
-def attacked(transform: ObsTransform) -> TransformedEnv:
+def attacked(transform: Transform) -> TransformedEnv:
     return TransformedEnv(SignalTorchRLEnv(rows=1), transform)
 
 
-def twice(transform: ObsTransform) -> list[TransformedEnv]:
+def twice(transform: Transform) -> list[TransformedEnv]:
     return [attacked(transform), attacked(transform)]
 
 
@@ -147,6 +147,7 @@ CAUSES: list[Callable[[], object]] = [
     lambda: AdversarialObs(SignalParallelEnv(3), NOISE, agents=["agent_9"]),
     lambda: Perturb(NOISE)(TensorDict({"observation": ROWS}, [5])),
     lambda: twice(ObsTransform(NOISE)),
+    lambda: twice(Compose(ObsTransform(NOISE))),
     lambda: in_a_worker(lambda: AdversarialObs(SignalEnv(), gradient_attack())),
     lambda: in_a_worker(attacked(ObsTransform(gradient_attack())).reset),
     lambda: attacked(ObsTransform(OnCollectedPolicy(lambda policy: NOISE))).reset(),

@@ -1,5 +1,8 @@
 """`AdversarialObs` in TorchRL: resets, steps, states, agents, and what it refuses."""
 
+import copy
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -291,6 +294,42 @@ class TestErrors:
         with pytest.raises(AttributeError, match="already set"):
             TransformedEnv(SignalTorchRLEnv(rows=1), transform)
         assert transform.container is first
+
+    @pytest.mark.parametrize("nest", [Compose, lambda part: Compose(InitTracker(), Compose(part))])
+    def test_two_environments_with_one_compose(self, nest):
+        def seeded(env):
+            env.set_seed(3)
+            data = env.reset()
+            return torch.stack([data["observation"], step(env, data)["observation"]])
+
+        part = AdversarialObs(vertex)
+        shared = nest(part)
+        first = TransformedEnv(SignalTorchRLEnv(rows=2), shared)
+        expected = seeded(first)
+        with pytest.raises(AttributeError, match=r"AdversarialObs is in another environment already.*Fix: `transform"):
+            TransformedEnv(SignalTorchRLEnv(rows=1), shared)
+        # The first one is as it was, and a clone is welcome in the second.
+        assert part.container is first
+        assert torch.equal(seeded(first), expected)
+        second = TransformedEnv(SignalTorchRLEnv(rows=2), shared.clone())
+        assert torch.equal(seeded(second), expected)
+        assert part.container is first
+
+    def test_a_compose_may_move_on(self):
+        """From an environment that is gone, or that has got other transforms, or to a copy of the environment."""
+        shared = Compose(AdversarialObs(vertex))
+        first = TransformedEnv(SignalTorchRLEnv(rows=1), shared)
+        copied = copy.deepcopy(first)
+        assert copied.transform[0].container is copied
+        first.transform = Compose()
+        second = TransformedEnv(SignalTorchRLEnv(rows=1), shared)
+        assert shared[0].container is second
+        second.append_transform(InitTracker())
+        assert shared[0].container is second
+        del second
+        gc.collect()
+        third = TransformedEnv(SignalTorchRLEnv(rows=1), shared)
+        assert shared[0].container is third
 
     def test_a_step_without_reset(self):
         env = rows()
