@@ -10,8 +10,10 @@ import torch
 from tensordict import TensorDict
 
 from advwrap.algorithms import (
+    PPO,
     SAC,
     TD3,
+    Alternating,
     Defence,
     DiscreteSAC,
     RobustRegulariser,
@@ -27,6 +29,7 @@ from advwrap.algorithms.off_policy import OffPolicy, OffPolicyTraining
 TASK = "InvertedDoublePendulum-v5"
 TINY: dict[str, Any] = {"steps": 120, "random_steps": 20, "hidden": (8, 8), "batch_size": 8}
 EPSILON = 0.3
+ADVERSARY = PPO(envs=2, horizon=16, epochs=1, minibatches=2)
 DEFENCES: dict[str, Defence] = {
     "none": Undefended(),
     "attack training": TrainingAttack(EPSILON, ramp=(0.0, 0.1)),
@@ -34,6 +37,7 @@ DEFENCES: dict[str, Defence] = {
     "VALT-EPS": ValtEps(EPSILON, regulariser=1.0),
     "VALT-SOFT": ValtSoft(EPSILON, temperature=(100.0, 1.0), reset_every=40, regulariser=1.0),
     "sampled": ValtSampled(EPSILON, temperature=1.0, regulariser=1.0),
+    "alternating": Alternating(EPSILON, ADVERSARY, adversary_steps=1.0, regulariser=1.0),
     "WocaR": Wocar(EPSILON),
 }
 
@@ -71,6 +75,7 @@ def moved(part: TensorDict) -> float:
         (DEFENCES["VALT-EPS"], True, True),
         (DEFENCES["VALT-SOFT"], True, True),
         (DEFENCES["sampled"], True, True),
+        (DEFENCES["alternating"], True, True),
         *((replace(DEFENCES[name], evaluation=False), True, False) for name in VIRTUAL),  # type: ignore[type-var]
         *((replace(DEFENCES[name], improvement=False), False, True) for name in VIRTUAL),  # type: ignore[type-var]
     ],
@@ -90,6 +95,7 @@ def test_which_observations_the_losses_see(defence: Defence, root: bool, followi
         (ValtEps(EPSILON, adversarial_ratio=0.5), 0.5),
         (ValtSoft(EPSILON, temperature=1.0, adversarial_ratio=1.0), 1.0),
         (ValtSampled(EPSILON, temperature=1.0, adversarial_ratio=1.0), 1.0),
+        (Alternating(EPSILON, ADVERSARY, adversarial_ratio=0.5), 0.5),
         (DEFENCES["regulariser"], 0.0),
     ],
     ids=str,
