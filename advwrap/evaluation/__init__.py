@@ -11,7 +11,7 @@
 """
 
 from advwrap.evaluation.acting import Acts, Agent, acting
-from advwrap.evaluation.attackers import PAAD, SARL, AttackerKind, Learns, TrainedAttacker, train_attacker
+from advwrap.evaluation.attackers import Learns, TrainedAttacker, train_attacker
 from advwrap.evaluation.episodes import play
 from advwrap.evaluation.grid import evaluate_grid
 from advwrap.evaluation.measure import evaluate_suite
@@ -34,6 +34,7 @@ from advwrap.evaluation.statistics import (
 )
 from advwrap.evaluation.suites import GradientSuite, ObservationSuite, Suite
 from advwrap.evaluation.tables import table
+from advwrap.wrappers import PAAD, SARL, AttackerKind
 
 __all__ = [
     "NATURAL",

@@ -22,9 +22,7 @@ from advwrap.evaluation.rollouts import EnvSource
 from advwrap.progress import Advance, progress
 from advwrap.sets import PerturbationSet
 from advwrap.victims import AnyPolicy, as_policy
-from advwrap.wrappers import PAAD as PAAD
-from advwrap.wrappers import SARL as SARL
-from advwrap.wrappers import AttackerKind as AttackerKind
+from advwrap.wrappers import SARL, AttackerKind
 
 
 class Learns(Protocol):

@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from advwrap.errors import check
-from advwrap.evaluation.attackers import SARL, AttackerKind, Learns, TrainedAttacker, train_attacker
+from advwrap.evaluation.attackers import Learns, TrainedAttacker, train_attacker
 from advwrap.evaluation.results import Cell
 from advwrap.evaluation.rollouts import EnvSource, evaluate
 from advwrap.progress import progress
 from advwrap.sets import PerturbationSet
 from advwrap.victims import AnyPolicy, as_policy
+from advwrap.wrappers import SARL, AttackerKind
 
 A = TypeVar("A")
 

@@ -12,13 +12,14 @@ import torch
 from advwrap.algorithms import PPO, SAC
 from advwrap.attacks import PGD, Attack, Langevin, Noise, Search, Square
 from advwrap.errors import check
-from advwrap.evaluation.attackers import PAAD, SARL, AttackerKind, Learns
+from advwrap.evaluation.attackers import Learns
 from advwrap.evaluation.rollouts import evaluate
 from advwrap.evaluation.scan import scan_attackers
 from advwrap.losses import SarsaTraining, lowest_over_scan, sarsa_batches, scan_robust_sarsa
 from advwrap.objectives import ActionShift, LowValue
 from advwrap.sets import LinfBall
 from advwrap.training import KINDS, ReturnScale, TrainedAgent
+from advwrap.wrappers import PAAD, SARL, AttackerKind
 
 AttackMaker: TypeAlias = Callable[[TrainedAgent, float], Attack]
 """From an agent and a radius to the attack on this agent; it may train for hours."""
