@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from advwrap.algorithms import SAC, TrainingAttack
+from advwrap.algorithms import SAC, TD3, TrainingAttack
 from advwrap.algorithms.off_policy import OffPolicyTraining
 from advwrap.cli.demo import EPSILONS, PLAIN, UNDER_ATTACK
 from advwrap.cli.play import mean_return
@@ -102,3 +104,17 @@ def test_going_on_from_an_agent_of_other_sizes() -> None:
     first = SAC(TASK, **TINY).train()
     with pytest.raises(ValueError, match="`start` must have hidden layers"):
         SAC(TASK, steps=120).train(first)
+
+
+def test_going_on_from_an_agent_of_another_kind() -> None:
+    first = TD3(TASK, **TINY).train()
+    with pytest.raises(ValueError, match="`start` must have a gaussian policy, got a deterministic one"):
+        SAC(TASK, **TINY).train(first)
+
+
+def test_going_on_from_an_agent_whose_task_normalises() -> None:
+    """There are no statistics to begin with, so there are its own."""
+    first = replace(SAC(TASK, **TINY).train(), normaliser=None)
+    parts = OffPolicyTraining(SAC(TASK, **TINY), first)
+    assert torch.equal(parts.normaliser.std, torch.ones_like(parts.normaliser.std))
+    SAC(TASK, **TINY).train(first)

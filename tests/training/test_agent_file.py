@@ -92,6 +92,13 @@ def test_actions_stay_within_their_limits(kind: str) -> None:
     assert torch.equal(actions.amin(0).round(decimals=1), agent.low) or kind == "free-scale"
 
 
+def test_a_discrete_agent_takes_the_index_of_the_likeliest_action() -> None:
+    agent, z = made("categorical"), torch.randn(50, 4)
+    logits = agent.actor(z)
+    assert torch.equal(agent.act(z), logits.argmax(-1))
+    assert len(set(agent.act(100 * z).tolist())) > 1
+
+
 def test_a_free_scale_is_that_of_its_parameter_and_its_mean_is_clipped() -> None:
     agent = made("free-scale")
     loc, scale = agent.actor  # type: ignore[misc]
