@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -164,6 +165,9 @@ NAMES = tuple(
 ALIASES: Mapping[str, str] = {"sac-ppo": "alternating-sac", "pa-sac-ppo": "pa-alternating-sac"}
 """As VALT calls them."""
 
+SHORT: Mapping[str, str] = {**{key: f"{key}-sac" for key in DEFENCES if key}, **ALIASES}
+"""Other words for a name: "valt-eps" for "valt-eps-sac", and those of the paper."""
+
 
 def preset(name: str, env: str, **changes: Any) -> OffPolicy:
     """A named training for a task.
@@ -174,7 +178,8 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy:
     Source: VALT, Tables 2 to 6.
 
     Args:
-        name: One of `NAMES`, or "sac-ppo" or "pa-sac-ppo", as the paper calls "alternating" and "pa-alternating".
+        name: One of `NAMES` or of `SHORT`: "sac-ppo" and "pa-sac-ppo" are the paper's words for "alternating" and
+            "pa-alternating".
         env: Id of a Gymnasium task.
         changes: Other arguments of the training.
 
@@ -186,9 +191,14 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy:
         >>> type(config).__name__, config.defence.epsilon, config.steps
         ('SAC', 0.15, 1000000)
     """
-    name = ALIASES.get(name, name)
-    full = name if name in NAMES else f"{name}-sac"
-    check(full in NAMES, f"`name` must be one of {', '.join(NAMES)}, got {name!r}.")
+    full = SHORT.get(name, name)
+    close = get_close_matches(name, [*SHORT, *NAMES], n=2)
+    check(
+        full in NAMES,
+        f"`name` must be one of {', '.join(NAMES)} (`-sac` may be left out behind another word), or "
+        f"{' or '.join(ALIASES)} for {' or '.join(ALIASES.values())}, got {name!r}.",
+        fix=f"{' or '.join(close)}?" if close else None,
+    )
     learner = next(key for key in sorted(LEARNERS, key=len, reverse=True) if full.endswith(key))
     task = task_of(env)
     defence = DEFENCES[full.removesuffix(learner).rstrip("-")](task)

@@ -141,6 +141,8 @@ def policy_direction(policy: AnyPolicy, *, within: AnySet, steps: int = 1, refer
     from a random start follows the direction only roughly: on a released HalfCheetah policy the cosine with it is 0.58
     in the mean, 0.74 with ten steps.
 
+    Source: Sun et al., ICLR 2022 (PA-AD), the actor of its attack on continuous actions.
+
     Args:
         policy: The victim.
         within: Where the perturbation may live.

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from advwrap import algorithms, attacks, losses, objectives, sets, targets
@@ -26,6 +27,12 @@ HOMES: dict[str, ModuleType] = {
     "algorithms": algorithms,
 }
 
+MAKERS = {"epsilon_worst", "policy_direction"}
+"""Functions that put a block together; what the others return is no block."""
+
+PARTS = {"Budget", "LossTemperature", "LowestOverScan", "PPOTraining", "SarsaTraining"}
+"""Classes that are no blocks: a base, and what functions take or return."""
+
 
 def catalogue(kind: Annotated[Kind, tyro.conf.Positional] = "attacks") -> None:
     """List the blocks of one kind, with one line and the paper of each.
@@ -35,7 +42,7 @@ def catalogue(kind: Annotated[Kind, tyro.conf.Positional] = "attacks") -> None:
     """
     shown = Table("name", "what it does", "source", title=kind, show_lines=True)
     for name, what, source in blocks(kind):
-        shown.add_row(name, what, source)
+        shown.add_row(name, escape(what), escape(source))
     Console().print(shown)
 
 
@@ -45,16 +52,19 @@ def blocks(kind: Kind) -> list[tuple[str, str, str]]:
     found = []
     for name in sorted(home.__all__):
         block = getattr(home, name)
-        if inspect.isclass(block) and _kind(block, home) == kind:
-            described = inspect.getdoc(block) or ""
+        if _kind(name, block, home) == kind:
+            described = _plain(inspect.getdoc(block) or "")
             found.append((name, described.split("\n", 1)[0], _source(described)))
     return found
 
 
-def _kind(block: type, home: ModuleType) -> str | None:
-    """By the file that defines it; what files with these names define is no block."""
+def _kind(name: str, block: object, home: ModuleType) -> str | None:
+    """By the file that defines it; None for protocols, abstract classes and all else that nobody composes."""
+    composed = inspect.isclass(block) or name in MAKERS
+    if not composed or name in PARTS or getattr(block, "_is_protocol", False) or inspect.isabstract(block):
+        return None
     file = block.__module__.rpartition(".")[2]
-    if file in ("protocol", "bounds", "defence", "off_policy") or block.__name__ == "Budget":
+    if file in ("protocol", "bounds", "defence"):
         return None
     if file == "budgets":
         return "budgets"
@@ -63,7 +73,13 @@ def _kind(block: type, home: ModuleType) -> str | None:
     return home.__name__.rpartition(".")[2]
 
 
-def _source(docstring: str) -> str:
+def _plain(docstring: str) -> str:
+    """As a terminal shows it: code in single backticks, as in our messages, and no stars of emphasis."""
+    code = re.sub(r"``([^`]+)``", r"`\1`", docstring)
+    return re.sub(r"(?<![\w*])\*([^*`\n]+)\*(?![\w*])", r"\1", code)
+
+
+def _source(described: str) -> str:
     """The text after "Source:", up to the next paragraph."""
-    match = re.search(r"^Source:\s*(.+?)(?=\n\s*\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
-    return " ".join(match.group(1).replace("*", "").split()) if match else ""
+    match = re.search(r"^Source:\s*(.+?)(?=\n\s*\n|\Z)", described, re.DOTALL | re.MULTILINE)
+    return " ".join(match.group(1).split()) if match else ""

@@ -13,6 +13,7 @@ from advwrap.cli.catalogue import catalogue
 from advwrap.cli.demo import demo
 from advwrap.cli.evaluate import evaluate
 from advwrap.cli.report import report
+from advwrap.cli.simulator import each_deprecation_once
 from advwrap.cli.train import train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a wrong argument or file ends with one line and exit status 2."""
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every buffer it makes
+    each_deprecation_once()
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="advwrap", args=arguments)
     except (ValueError, TypeError, KeyError) as mistake:

@@ -28,22 +28,25 @@ def train(
     start: Path | None = None,
     steps: int | None = None,
     seed: tuple[int, ...] = (0,),
-    compile: bool | None = None,  # noqa: A002 - the field's word
+    compile: tyro.conf.DisallowNone[bool | None] = None,  # noqa: A002 - the field's word; None: the preset's
 ) -> None:
     """Train an agent, and write agent.safetensors, agent.json and the log.
 
     Called again with the same arguments, a training that was stopped goes on from its last checkpoint.
 
     Args:
-        name: sac, robust-sac, wocar-sac, attacked-sac, valt-eps-sac, valt-soft-sac, alternating-sac,
-            pa-alternating-sac, and the same with td3 and discrete-sac; "-sac" may be left out.
+        name: A learner (sac, td3, discrete-sac), behind a defence or alone: attacked-sac, robust-sac, wocar-sac,
+            valt-eps-sac, valt-soft-sac, valt-sampled-sac, alternating-sac, pa-alternating-sac, and the same with td3
+            and, but for wocar, discrete-sac. Behind a defence "-sac" may be left out: valt-eps is valt-eps-sac. The
+            paper's words sac-ppo and pa-sac-ppo are alternating-sac and pa-alternating-sac.
         env: Id of a Gymnasium task with vector observations.
         out: Folder for the files; with several seeds, of one folder for each.
         epsilon: Radius of the defence on the normalised observations; by default the paper's for the task.
         start: Folder of an agent to go on from; without it the networks begin at random.
         steps: Environment steps; by default the paper's for the task.
         seed: Of everything random; several are trained one after the other.
-        compile: Compile the update into one graph: slow to begin, then about twice as fast.
+        compile: Compile the update into one graph, or not: slow to begin, then about twice as fast. By default it is
+            compiled for the tasks of the paper and for no others.
     """
     torch.set_num_threads(1)  # small networks are slower with more
     changes = {key: value for key, value in (("steps", steps), ("compile", compile)) if value is not None}

@@ -64,6 +64,21 @@ def test_other_arguments_win() -> None:
     assert (config.steps, config.seed) == (7, 3)
 
 
-def test_an_unknown_name() -> None:
-    with pytest.raises(ValueError, match=r"`name` must be one of sac, .*got 'valt'"):
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [("valt-eps", "valt-eps-sac"), ("sac-ppo", "alternating-sac"), ("pa-sac-ppo", "pa-alternating-sac")],
+)
+def test_other_words_for_a_name(other: str, name: str) -> None:
+    assert preset(other, "Ant-v5", seed=1) == preset(name, "Ant-v5", seed=1)
+
+
+def test_an_unknown_name_suggests_those_that_are_close() -> None:
+    with pytest.raises(ValueError, match=r"must be one of sac, .*or sac-ppo or .*got 'valt'\. Fix: valt-eps or valt"):
         preset("valt", "Hopper-v5")
+    with pytest.raises(ValueError, match=r"got 'sac-pp'\. Fix: sac-ppo"):
+        preset("sac-pp", "Hopper-v5")
+
+
+def test_an_unknown_name_like_none_suggests_nothing() -> None:
+    with pytest.raises(ValueError, match=r"got 'xyz'\.$"):
+        preset("xyz", "Hopper-v5")

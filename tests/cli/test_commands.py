@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
+import mujoco
+import numpy as np
 import pytest
 
 from advwrap import LinfBall, Noise
-from advwrap.algorithms import PPO
+from advwrap.algorithms import PPO, OffPolicy
+from advwrap.algorithms.presets import ALIASES, DEFENCES, LEARNERS
 from advwrap.cli import main
-from advwrap.cli.catalogue import blocks
+from advwrap.cli.catalogue import Kind, blocks
+from advwrap.cli.simulator import each_deprecation_once
 from advwrap.evaluation import ObservationSuite
 from advwrap.evaluation.results_file import read_results
-from advwrap.training import Running, save_agent
+from advwrap.training import Running, TrainedAgent, save_agent
 
 
-@pytest.mark.parametrize(
-    "kind", ["attacks", "objectives", "sets", "budgets", "strategies", "targets", "losses", "algorithms"]
-)
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_every_block_is_listed_with_what_it_does(kind: str) -> None:
     rows = blocks(kind)
     assert rows
@@ -35,6 +40,18 @@ def test_the_kinds_do_not_overlap() -> None:
     names = [name for kind in ("attacks", "budgets", "strategies") for name, *_ in blocks(kind)]
     assert len(names) == len(set(names))
     assert {"PGD", "AtMost", "Square", "Search"} <= set(names)
+
+
+def test_only_what_is_composed_is_listed() -> None:
+    names = {name for kind in get_args(Kind) for name, *_ in blocks(kind)}
+    others = {"Divergent", "LossTemperature", "LowestOverScan", "Strategy", "Budget", "PPOTraining", "SarsaTraining"}
+    assert names & (others | {"Defence", "Hardening", "OffPolicy", "Bounds", "kl_divergence"}) == set()
+    assert {"PerturbPlaces", "epsilon_worst", "policy_direction", "ShuffledSarsa"} <= names
+
+
+def test_the_list_shows_no_markup() -> None:
+    texts = [text for kind in get_args(Kind) for _, *row in blocks(kind) for text in row]
+    assert [text for text in texts if re.search(r"``|::|:\w+:`|(^|\s)\*\w", text)] == []
 
 
 def test_list_prints_the_names(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,11 +110,55 @@ def test_evaluate_groups_seeds_and_goes_on(tmp_path: Path, capsys: pytest.Captur
     assert "sac/seed-3" in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("flag", "compiled"), [([], False), (["--compile"], True), (["--no-compile"], False)])
+@pytest.mark.parametrize("env", ["InvertedPendulum-v5", "Hopper-v5"])
+def test_compile_is_a_flag_that_may_be_left_out(
+    env: str, flag: list[str], compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the preset decides: yes for the tasks of the paper."""
+    configs = []
+
+    def untrained(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None) -> SimpleNamespace:
+        configs.append(config)
+        return SimpleNamespace(card={"kept": 0})
+
+    monkeypatch.setattr("advwrap.cli.train.run", untrained)
+    main(["train", "sac", "--env", env, "--out", str(tmp_path), *flag])
+    assert [config.compile for config in configs] == [compiled or (not flag and env == "Hopper-v5")]
+
+
+def test_the_help_names_every_training_and_every_other_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = set(re.findall(r"[\w-]+", capsys.readouterr().out))
+    assert {f"{defence}-sac" for defence in DEFENCES if defence} | set(LEARNERS) | set(ALIASES) <= said
+
+
 def test_an_unknown_name_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["train", "valt"])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("advwrap: `name` must be one of sac, ")
+
+
+def test_the_simulator_repeats_no_deprecation_and_hides_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    ball = "<worldbody><body><freejoint/><geom size='1'/></body></worldbody>"
+    unstable = "WARNING: Nan, Inf or huge value in QVEL at DOF 0. The simulation is unstable. Time = 0.0000."
+    before = mujoco.get_mju_user_warning()
+    try:
+        each_deprecation_once()
+        for _ in range(2):
+            mujoco.MjModel.from_xml_string(f"<mujoco><compiler settotalmass='1'/>{ball}</mujoco>")
+            model = mujoco.MjModel.from_xml_string(f"<mujoco>{ball}</mujoco>")
+            data = mujoco.MjData(model)
+            data.qvel[:] = np.nan
+            mujoco.mj_step(model, data)
+    finally:
+        mujoco.set_mju_user_warning(before)
+    said = capfd.readouterr().err.splitlines()
+    assert said.count(unstable) == 2
+    assert sum("deprecated" in line for line in said) <= 1  # older versions do not mind the attribute
+    assert len(said) <= 3
 
 
 def test_a_wrong_folder_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
