@@ -326,12 +326,14 @@ class OffPolicyTraining:
         """Begin with the networks, the temperature and the normaliser of another agent.
 
         Raises:
-            ValueError: If its task, its kind of policy or its networks are others.
+            ValueError: If its task, its kind of policy or its networks are others, or it reads raw observations.
         """
         config, loss = self.config, self.learner.loss
         check(start.env == config.env, f"`start` must be an agent for {config.env}, got one for {start.env}.")
         kind = start.card.get("policy", "gaussian")
         check(kind == config.kind, f"`start` must have a {config.kind} policy, got a {kind} one.")
+        if start.normaliser is None:
+            raise ValueError("`start` must read normalised observations, got an agent without a normaliser.")
         hidden = tuple(start.card["config"]["hidden"])
         check(hidden == config.hidden, f"`start` must have hidden layers {config.hidden}, got {hidden}.")
         network(self.learner).load_state_dict(start.actor.state_dict())
@@ -340,8 +342,7 @@ class OffPolicyTraining:
         loss.target_qvalue_network_params.data.copy_(loss.qvalue_network_params.data)
         if hasattr(loss, "log_alpha"):
             loss.log_alpha.data.fill_(np.log(start.card["temperature"]))
-        if start.normaliser is not None:
-            self.normaliser.begin_with(start.normaliser)
+        self.normaliser.begin_with(start.normaliser)
 
     def card(self) -> dict[str, Any]:
         """The configuration as JSON can hold it: with the command, one file that reproduces the run."""

@@ -112,9 +112,7 @@ def test_going_on_from_an_agent_of_another_kind() -> None:
         SAC(TASK, **TINY).train(first)
 
 
-def test_going_on_from_an_agent_whose_task_normalises() -> None:
-    """There are no statistics to begin with, so there are its own."""
+def test_going_on_from_an_agent_that_reads_what_the_task_shows() -> None:
     first = replace(SAC(TASK, **TINY).train(), normaliser=None)
-    parts = OffPolicyTraining(SAC(TASK, **TINY), first)
-    assert torch.equal(parts.normaliser.std, torch.ones_like(parts.normaliser.std))
-    SAC(TASK, **TINY).train(first)
+    with pytest.raises(ValueError, match="`start` must read normalised observations"):
+        SAC(TASK, **TINY).train(first)

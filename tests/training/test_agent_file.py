@@ -93,10 +93,11 @@ def test_actions_stay_within_their_limits(kind: str) -> None:
 
 
 def test_a_discrete_agent_takes_the_index_of_the_likeliest_action() -> None:
-    agent, z = made("categorical"), torch.randn(50, 4)
-    logits = agent.actor(z)
-    assert torch.equal(agent.act(z), logits.argmax(-1))
-    assert len(set(agent.act(100 * z).tolist())) > 1
+    z = torch.randn(50, 3)
+    actor = torch.nn.Linear(3, 3, bias=False).requires_grad_(False)
+    actor.weight.copy_(torch.eye(3))
+    agent = replace(made("categorical"), actor=actor)
+    assert torch.equal(agent.act(z), z.argmax(-1))
 
 
 def test_a_free_scale_is_that_of_its_parameter_and_its_mean_is_clipped() -> None:
