@@ -5,7 +5,6 @@ Whatever learns (SAC, TD3, discrete SAC) and however it is defended, the loop is
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from abc import ABC, abstractmethod
@@ -158,7 +157,7 @@ class OffPolicyTraining:
         torch.manual_seed(config.seed)
         np.random.seed(config.seed)  # noqa: NPY002 - TorchRL's samplers and gymnasium tasks may read it
         self.config, self.out, self.advance = config, out, advance
-        self.start = None if start is None else digest(start)
+        self.start = None if start is None else start.digest()
         self.tasks = [Replayable(gym.make(config.env)) for _ in range(config.envs)]
         observations = self.tasks[0].observation_space
         if not (isinstance(observations, gym.spaces.Box) and len(observations.shape) == 1):
@@ -372,15 +371,6 @@ class OffPolicyTraining:
         temperature = {"temperature": loss.log_alpha.exp().item()} if hasattr(loss, "log_alpha") else {}
         card = {**self.card(), **temperature, **scores}
         return TrainedAgent(self.config.env, actor, tuple(critics), self.normaliser.frozen(), low, high, card)
-
-
-def digest(agent: TrainedAgent) -> str:
-    """What tells the weights of one agent from those of another."""
-    state = hashlib.sha256()
-    for module in (agent.actor, *agent.critics):
-        for weight in module.state_dict().values():
-            state.update(weight.cpu().numpy().tobytes())
-    return state.hexdigest()[:16]
 
 
 def network(learner: Learner) -> torch.nn.Module:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from advwrap.algorithms.off_policy import digest
 from advwrap.errors import check
 from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.results import NATURAL, Cell, Results
@@ -162,5 +161,5 @@ class _Store:
         if self.folder is None:
             return None
         origin = asdict(self.provenance) | {"command": None}
-        words = [digest(job.agent), repr(job.suite), job.attack, job.epsilon, job.episodes, job.seed, origin]
+        words = [job.agent.digest(), repr(job.suite), job.attack, job.epsilon, job.episodes, job.seed, origin]
         return self.folder / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:24]}.json"

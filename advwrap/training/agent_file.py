@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,6 +101,14 @@ class TrainedAgent:
                 "Fix: use the task that the agent was trained on, with agent.act."
             ) from cause
         return task if self.normaliser is None else self.normaliser.wrap(task)
+
+    def digest(self) -> str:
+        """What tells its weights from those of another agent."""
+        state = hashlib.sha256()
+        for module in (self.actor, *self.critics):
+            for weight in module.state_dict().values():
+                state.update(weight.cpu().numpy().tobytes())
+        return state.hexdigest()[:16]
 
 
 def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
