@@ -63,10 +63,11 @@ docs: $(STAMP)  ## build the site into site/; a broken link or reference is an e
 	@# Not --quiet: it hides the warnings from --strict too. The variable silences an advertisement of the theme.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(STAMP)  ## time attacks, wrappers and trainings beside the peers
+bench: $(STAMP)  ## the peers' promises; attacks, wrappers and trainings timed beside them
 	@$(PIP) -c constraints.txt -e '.[bench]'
 	@# Without its dependencies: it pins requests 2.25 and asks for torchvision, and its attacks use neither.
 	@$(PIP) --no-deps "$(TORCHATTACKS)"
+	$(BIN)/python benchmarks/promises.py
 	$(BIN)/python benchmarks/attacks.py
 	$(BIN)/python benchmarks/wrappers.py
 	$(BIN)/python benchmarks/training.py
