@@ -4,8 +4,8 @@
 
 PGD-10 in the L-infinity ball, eps 0.05, on an MLP with 17 inputs, by ours, foolbox, torchattacks and ART; and the
 wrappers of noisyenv beside ours. Every probe is made in the same way for all, and its finding is printed, an error by
-its kind and first line. A peer that is not installed is left out. `make bench` installs all but noisyenv, which brings a
-package `tests` that would stand beside ours:
+its kind and first line. A peer that is not installed is left out. `make bench` installs all but noisyenv, which brings
+a package `tests` that would stand beside ours:
 
     pip install --no-deps --target build/noisyenv noisyenv==0.1.1
     PYTHONPATH=build/noisyenv python benchmarks/promises.py
