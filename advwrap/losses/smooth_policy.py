@@ -30,6 +30,11 @@ def kl_divergence(clean: Law, seen: Law) -> Tensor:
     """KL(clean || seen), of the distributions before a tanh, which changes nothing.
 
     Shapes: two batches of B distributions -> [B].
+
+    Example:
+        >>> zero, one = torch.zeros(1, 1), torch.ones(1, 1)
+        >>> kl_divergence(NormalLaw(zero, one), NormalLaw(one, one))
+        tensor([0.5000])
     """
     return clean.kl(seen)
 
@@ -46,6 +51,11 @@ def mean_shift(clean: Law, seen: Law) -> Tensor:
 
     Raises:
         TypeError: If they are not normal.
+
+    Example:
+        >>> zero, one = torch.zeros(1, 1), torch.ones(1, 1)
+        >>> mean_shift(NormalLaw(zero, one), NormalLaw(one, one))
+        tensor([1.])
     """
     if not isinstance(clean, NormalLaw) or not isinstance(seen, NormalLaw):
         raise TypeError(f"`mean_shift` needs a normal policy, got {type(seen).__name__}. Fix: kl_divergence.")

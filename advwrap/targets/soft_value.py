@@ -53,6 +53,11 @@ class LossTemperature:
 
     Args:
         loss: A loss with `log_alpha`: `SACLoss`, `DiscreteSACLoss`, ...
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> LossTemperature(SimpleNamespace(log_alpha=torch.tensor(0.0)))()  # here of a SACLoss
+        tensor(1.)
     """
 
     loss: Any

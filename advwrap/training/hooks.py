@@ -19,6 +19,12 @@ def perturb_batches(trainer: Trainer, perturb: Perturb) -> None:
 
     The buffer keeps the clean observations; perturbing after sampling means that the attack always climbs the networks
     as they are now.
+
+    Args:
+        trainer: Before it trains.
+        perturb: With the keys that the loss reads.
+
+    Example: see `advance_schedule`.
     """
 
     def attacked(batch: TensorDictBase) -> TensorDictBase:
@@ -28,7 +34,33 @@ def perturb_batches(trainer: Trainer, perturb: Perturb) -> None:
 
 
 def advance_schedule(trainer: Trainer, schedule: Linear) -> None:
-    """Move the schedule with the frames collected: its unit is the environment step."""
+    """Move the schedule with the frames collected: its unit is the environment step.
+
+    Args:
+        trainer: Before it trains.
+        schedule: A radius, a probability or a coefficient.
+
+    Example:
+        >>> from tensordict import TensorDict
+        >>> from torchrl.collectors import Collector
+        >>> from torchrl.envs import GymEnv
+        >>> from advwrap import AdversarialObs, Identity, LinfBall, RandomVertex
+        >>> radius, radii = Linear(0.0, 0.5, steps=16), []
+        >>> def loss(batch):
+        ...     moved = (batch["observation"] - batch["clean_observation"]).abs().max()
+        ...     radii.append(moved.item())
+        ...     return TensorDict({"moved": moved})
+        >>> env = AdversarialObs(GymEnv("Pendulum-v1"), attack=Identity())
+        >>> trainer = Trainer(
+        ...     collector=Collector(env, None, frames_per_batch=8, total_frames=16), total_frames=16, frame_skip=1,
+        ...     optim_steps_per_batch=1, loss_module=loss, optimizer=None, progress_bar=False,
+        ... )
+        >>> perturb_batches(trainer, Perturb(RandomVertex(LinfBall(radius))))
+        >>> advance_schedule(trainer, radius)
+        >>> trainer.train()
+        >>> radii, radius()  # after 0, 8 and 16 frames
+        ([0.0, 0.25], 0.5)
+    """
 
     def follow() -> None:
         schedule.t = trainer.collected_frames

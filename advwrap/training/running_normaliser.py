@@ -87,6 +87,16 @@ class NormaliseRunning(Transform):  # type: ignore[misc]
     Reads: ``observation``.
 
     Writes: ``observation``, normalised, and ``raw_observation``, both float32.
+
+    Args:
+        normaliser: The statistics; it may be shared by several environments and with `normalise_batch`.
+
+    Example:
+        >>> from torchrl.envs import GymEnv, TransformedEnv
+        >>> z = RunningNormaliser(3)
+        >>> data = TransformedEnv(GymEnv("Pendulum-v1"), NormaliseRunning(z)).rollout(4)
+        >>> z.count.item(), data["raw_observation"].shape == data["observation"].shape
+        (5.0, True)
     """
 
     def __init__(self, normaliser: RunningNormaliser) -> None:
@@ -122,6 +132,16 @@ def normalise_batch(normaliser: RunningNormaliser, batch: TensorDictBase) -> Ten
     Reads: ``raw_observation``, at root and next.
 
     Writes: ``observation`` and ``clean_observation``, at root and next.
+
+    Example:
+        >>> from tensordict import TensorDict
+        >>> z = RunningNormaliser(1)
+        >>> z.update(torch.tensor([[1.0], [3.0]]))
+        >>> raw = torch.tensor([[4.0]])
+        >>> batch = TensorDict({RAW: raw, "next": TensorDict({RAW: raw + 1}, [1])}, [1])
+        >>> batch = normalise_batch(z, batch)
+        >>> batch["observation"], batch["next", "clean_observation"]
+        (tensor([[2.]]), tensor([[3.]]))
     """
     for part in (batch, batch.get("next")):
         clean = normaliser(part.get(RAW))

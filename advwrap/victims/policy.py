@@ -109,6 +109,14 @@ class Chained:
         network: A network whose `chain` is known.
         read: From the chain's output to what is scored; None where that is the output itself.
         score: From there to one number per row; its method `gradient`, if it has one, is its derivative.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Linear(3, 2)
+        >>> score = Chained(Network(net), None, lambda y: y.sum(-1))
+        >>> y, pull = score.linearize(torch.zeros(5, 3))
+        >>> torch.allclose(pull(torch.ones(5, 2)), net.weight.sum(0).expand(5, 3))
+        True
     """
 
     def __init__(self, network: Network, read: Callable[[Tensor], Any] | None, score: Callable[[Any], Tensor]) -> None:

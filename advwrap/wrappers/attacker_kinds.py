@@ -25,7 +25,16 @@ class AttackerKind(Protocol):
 
 @dataclass(frozen=True)
 class SARL:
-    """The perturbation itself is learned (Zhang et al., ICLR 2021). See `advwrap.wrappers.SARLAttacker`."""
+    """The perturbation itself is learned (Zhang et al., ICLR 2021). See `advwrap.wrappers.SARLAttacker`.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import LinfBall
+        >>> from advwrap.victims import as_policy
+        >>> attack = SARL().attack(torch.ones_like, as_policy(torch.sin), within=LinfBall(0.1))
+        >>> attack(torch.zeros(1, 2))
+        tensor([[0.1000, 0.1000]])
+    """
 
     def around(self, env: Any, victim: Policy, *, within: PerturbationSet, stochastic: bool) -> Any:
         """The task with perturbations as actions."""
@@ -43,6 +52,15 @@ class PAAD:
     Args:
         steps: Gradients of the generator.
         reference_sign: Whether the generator pushes against the director, as the reference code does.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import LinfBall
+        >>> from advwrap.victims import as_policy
+        >>> director = lambda observation: torch.ones(len(observation), 2)
+        >>> attack = PAAD().attack(director, as_policy(torch.sin), within=LinfBall(0.1))
+        >>> type(attack).__name__, attack(torch.zeros(4, 2)).abs().max()
+        ('Steered', tensor(0.1000))
     """
 
     steps: int = 1
