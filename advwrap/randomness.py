@@ -189,7 +189,9 @@ class Streams:
         self._draws += 1
         on_device = isinstance(start, Tensor)
         s11, m11, step = _UNIT_ON_DEVICE if on_device else _UNIT_ON_CPU
-        bits = _mix(start[:, None] + _positions(per_row, self.device if on_device else None))
+        # A compiler traces through the cache, and warns that it does.
+        positions = _positions.__wrapped__ if torch.compiler.is_compiling() else _positions
+        bits = _mix(start[:, None] + positions(per_row, self.device if on_device else None))
         whole = (bits >> s11) & m11
         # torch would multiply an integer tensor by a number in float32
         return ((whole.double() if on_device else whole) * step).reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -139,7 +140,12 @@ def _one_graph(function: Callable[..., Any], device: torch.device) -> Callable[.
 
     def traced(*arguments: Any) -> Any:
         # Every update of a process has its graph: the agents', their adversaries', those of several seeds.
-        with torch._dynamo.config.patch(trace_autograd_ops=True, recompile_limit=64):
+        with (
+            warnings.catch_warnings(),
+            torch._dynamo.config.patch(trace_autograd_ops=True, recompile_limit=64),
+        ):
+            # tensordict 0.14 asks torch 2.13 for it
+            warnings.filterwarnings("ignore", ".*inline_inbuilt_nn_modules", FutureWarning)
             return compiled(*arguments)
 
     return traced

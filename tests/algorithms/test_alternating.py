@@ -251,7 +251,6 @@ def test_bad_numbers(make: Any, said: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # the compiler warns of itself
 @pytest.mark.parametrize("kind", [SARL(), PAAD()], ids=["SA-RL", "PA-AD"])
 def test_the_compiled_update_is_the_eager_one(kind: Any) -> None:
     """Also after a round: the graph reads the present adversary."""
