@@ -162,9 +162,9 @@ class PPO:
                     (advance or counting)(self.batch)
                     if watch is not None and training.frames // watch_every > seen:
                         seen = training.frames // watch_every
-                        watch(training.frames, training._agent(training.history))
+                        watch(training.frames, training.agent())
                 training.close()
-                return training._agent(training.history)
+                return training.agent()
             finally:
                 np.random.set_state(numpy_state)  # noqa: NPY002
 
@@ -329,7 +329,7 @@ class PPOTraining:
         Minibatches(config.minibatches).register(trainer)
         return trainer
 
-    def _agent(self, history: list[tuple[int, float]]) -> TrainedAgent:
+    def agent(self) -> TrainedAgent:
         """The present networks, copied."""
         config, space = self.config, self.env.envs.single_action_space
         networks = nn.Sequential(self.policy, self.scale), self.value
@@ -338,7 +338,7 @@ class PPOTraining:
         frozen = known if self.running is None else self.running.frozen()
         assert not isinstance(frozen, Running)  # noqa: S101 - then `running` is there
         low, high = (torch.tensor(limit, dtype=torch.float32) for limit in (space.low, space.high))
-        described = {"algorithm": "PPO", "policy": "free-scale", "config": _numbers(config), "history": history}
+        described = {"algorithm": "PPO", "policy": "free-scale", "config": _numbers(config), "history": self.history}
         card = json.loads(json.dumps(described))
         # The actions of an attacker are none of the task's, whatever the task is.
         same = isinstance(config.env, str) and not isinstance(self.env.envs, AttackerEnv)
