@@ -8,14 +8,12 @@ alternative training via symmetric policy evaluation*, ICML 2025, appendices C.3
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from tensordict import TensorDictBase
 
-from advwrap.algorithms.defence import Hardening, Learner
+from advwrap.algorithms.defence import Batches, Hardening, Learner
 from advwrap.algorithms.ppo import PPO, PPOTraining
 from advwrap.algorithms.robust_regulariser import regularised
 from advwrap.attacks import Gated, WithProbability
@@ -108,7 +106,7 @@ class Turns:
     def __init__(self, training: PPOTraining, ratio: float) -> None:
         self.training, self.ratio = training, ratio
 
-    def __call__(self, frames: int, sample: Callable[[], TensorDictBase]) -> None:
+    def __call__(self, frames: int, batches: Batches) -> None:
         """Catch up with the agent."""
         while self.training.frames + self.training.config.batch <= self.ratio * frames:
             self.training.round()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from tensordict import TensorDictBase
@@ -65,6 +65,10 @@ class Learner:
         object.__setattr__(self, "normaliser", RunningNormaliser(self.features))
 
 
+Batches: TypeAlias = Callable[[int], Iterable[TensorDictBase]]
+"""So many batches from the replay buffer, normalised and not perturbed."""
+
+
 @dataclass(frozen=True)
 class Hardening:
     """The parts that a defence adds to a learner; nothing by default.
@@ -76,8 +80,8 @@ class Hardening:
         weights: Coefficients of terms of any loss.
         schedules: What moves with the environment steps.
         updaters: Of the target networks of the further losses.
-        after: Called after every round of updates, with the number of environment steps and a function that samples a
-            prepared batch.
+        after: Called after every round of updates, with the number of environment steps and a function that samples so
+            many normalised batches.
         parts: What else a checkpoint must hold.
     """
 
@@ -87,7 +91,7 @@ class Hardening:
     weights: Mapping[str, Coefficient] = field(default_factory=dict)
     schedules: tuple[Linear, ...] = ()
     updaters: tuple[SoftUpdate, ...] = ()
-    after: Callable[[int, Callable[[], TensorDictBase]], None] | None = None
+    after: Callable[[int, Batches], None] | None = None
     parts: Mapping[str, Stateful] = field(default_factory=dict)
 
     def with_losses(self, other: Hardening) -> Hardening:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,10 @@ from advwrap.transforms import AdversarialObs
 
 KEPT = [RAW, "action", ("next", RAW), ("next", "reward"), ("next", "done"), ("next", "terminated")]
 """What the replay buffer keeps of a transition: the truth; attacks are made anew from every sample."""
+
+
+TOGETHER = 10
+"""Batches that are drawn from the replay buffer in one call, where more than one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +210,7 @@ class OffPolicyTraining:
     def _buffer(self) -> TensorDictReplayBuffer:
         config = self.config
         sampler = ProportionalSampler(config.steps, beta=self.beta) if config.prioritised else RandomSampler()
-        return TensorDictReplayBuffer(
-            storage=LazyTensorStorage(config.steps), sampler=sampler, batch_size=config.batch_size
-        )
+        return TensorDictReplayBuffer(storage=LazyTensorStorage(config.steps), sampler=sampler)
 
     def _update(self) -> Update:
         losses = [self.learner.loss, *self.hardening.losses]
@@ -249,7 +251,7 @@ class OffPolicyTraining:
 
     def _hooks(self) -> None:
         config, trainer = self.config, self.trainer
-        replay = ReplayBufferTrainer(self.buffer, flatten_tensordicts=True)
+        replay = ReplayBufferTrainer(self.buffer, config.batch_size, flatten_tensordicts=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the stage of priorities is to be renamed
             trainer.register_op("batch_process", lambda batch: self._log_episodes(batch).select(*KEPT))
@@ -262,15 +264,18 @@ class OffPolicyTraining:
         trainer.register_op("post_steps", self._follow)
         if self.hardening.after is not None:
             after = self.hardening.after
-            trainer.register_op("post_steps", lambda: after(trainer.collected_frames, self.sample))
+            trainer.register_op("post_steps", lambda: after(trainer.collected_frames, self.batches))
         if self.best is not None:
             self.best.register(trainer)
         trainer.register_op("post_steps", lambda: self.advance(config.frames_per_batch))
         trainer.register_op("post_steps", self._save)
 
-    def sample(self) -> TensorDictBase:
-        """A batch from the replay buffer, normalised and not perturbed."""
-        return normalise_batch(self.normaliser, self.buffer.sample())
+    def batches(self, count: int) -> Iterator[TensorDictBase]:
+        """So many batches from the replay buffer, normalised and not perturbed; drawn together, which costs less."""
+        size = self.config.batch_size
+        for first in range(0, count, TOGETHER):
+            rows = size * min(TOGETHER, count - first)
+            yield from normalise_batch(self.normaliser, self.buffer.sample(rows)).split(size)
 
     def _follow(self) -> None:
         """Move everything that is a function of time: its unit is the environment step."""

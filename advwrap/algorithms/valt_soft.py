@@ -6,14 +6,13 @@ alternative training via symmetric policy evaluation*, ICML 2025, Algorithms 1 a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tensordict import TensorDictBase
 
-from advwrap.algorithms.defence import Hardening, Learner, adam, between
+from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, between
 from advwrap.algorithms.robust_regulariser import regularised
 from advwrap.attacks import Gated, Learned, WithProbability
 from advwrap.errors import check
@@ -97,7 +96,7 @@ class Relearning:
         self.update = Update([loss], adam([adversary], config.learning_rate), compile=compile)
         self.rounds = 0
 
-    def __call__(self, frames: int, sample: Callable[[], TensorDictBase]) -> None:
+    def __call__(self, frames: int, batches: Batches) -> None:
         """Learn if it is time to."""
         if frames // self.every <= self.rounds:
             return
@@ -108,8 +107,8 @@ class Relearning:
             for value in state.values():
                 if isinstance(value, torch.Tensor):
                     value.zero_()
-        for _ in range(self.every):
-            self.update(sample())
+        for batch in batches(self.every):
+            self.update(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """The network, its optimiser, its random streams and the number of resets."""
