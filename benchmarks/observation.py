@@ -75,7 +75,7 @@ def halfcheetah() -> Experiment:
         "valt-soft-sac": with_defence(short("valt-soft"), temperature=2.0),
     }
     attacker = PPO(steps=500_000, learning_rate=1e-3, value_learning_rate=1e-4, initial_std=0.5, compile=True)
-    suite = ObservationSuite(learned=("SA-RL (PPO)",), ppo=(attacker,))
+    suite = ObservationSuite(learned=("SA-RL (SAC)", "SA-RL (PPO)"), ppo=(attacker,))
     return Experiment("HalfCheetah-v5", 0.15, methods, (0, 1), suite)
 
 

@@ -11,6 +11,15 @@
 """
 
 from advwrap.evaluation.acting import Acts, Agent, acting
+from advwrap.evaluation.attack_makers import (
+    AttackMaker,
+    BlackBox,
+    LargestShift,
+    LearnedScan,
+    LowestValue,
+    RobustSarsaScan,
+    Uniform,
+)
 from advwrap.evaluation.attackers import Learns, TrainedAttacker, train_attacker
 from advwrap.evaluation.episodes import play
 from advwrap.evaluation.grid import evaluate_grid
@@ -42,23 +51,30 @@ __all__ = [
     "SARL",
     "Acts",
     "Agent",
+    "AttackMaker",
     "AttackerKind",
+    "BlackBox",
     "Cell",
     "Channel",
     "EnvSource",
     "GradientSuite",
     "Interval",
+    "LargestShift",
+    "LearnedScan",
     "Learns",
+    "LowestValue",
     "ObservationSuite",
     "Provenance",
     "RayExecutor",
     "Results",
     "ResultsFileError",
+    "RobustSarsaScan",
     "Scan",
     "Statistic",
     "Suite",
     "TrainedAttacker",
     "Trial",
+    "Uniform",
     "acting",
     "bootstrap_interval",
     "draw_curve",

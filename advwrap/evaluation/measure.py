@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from advwrap.errors import check
+from advwrap.evaluation.attack_makers import AttackMaker
 from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.results import NATURAL, Cell, Results
 from advwrap.evaluation.results_file import read_results, save_results
@@ -44,7 +45,7 @@ def evaluate_suite(
         epsilons: Radii, in units of the normalised observation.
         episodes: Episodes per cell.
         seed: Reset seed of the first episode of every cell.
-        keep: A folder for the cells that are done: called again with the same agents, suite, seeds and versions, only
+        keep: A folder for the cells that are done: called again with the same agents, attacks, seeds and versions, only
             the others are measured.
         workers: Processes; each cell is measured by one of them, with the same result.
         command: What to type to measure this again; by default the command line of this process.
@@ -60,9 +61,9 @@ def evaluate_suite(
     check(workers >= 1, f"`workers` must be >= 1, got {workers}.")
     provenance = Provenance.here(tasks[0], seed=seed, command=command)
     jobs = [
-        _Job(name, agent, suite, attack, float(radius), episodes, seed)
+        _Job(name, agent, attack, make, float(radius), episodes, seed)
         for name, agent in agents.items()
-        for attack, radius in _rows(suite, agent, epsilons)
+        for attack, make, radius in _rows(suite, agent, epsilons)
     ]
     store = _Store(keep, provenance)
     done = {job: cell for job in jobs if (cell := store.find(job)) is not None}
@@ -74,11 +75,13 @@ def evaluate_suite(
     return Results(tuple(done[job] for job in jobs), provenance)
 
 
-def _rows(suite: Suite, agent: TrainedAgent, epsilons: Sequence[float]) -> Iterator[tuple[str, float]]:
-    yield NATURAL, 0.0
-    for attack in suite.attacks(agent):
+def _rows(
+    suite: Suite, agent: TrainedAgent, epsilons: Sequence[float]
+) -> Iterator[tuple[str, AttackMaker | None, float]]:
+    yield NATURAL, None, 0.0
+    for attack, make in suite.attacks(agent).items():
         for radius in epsilons:
-            yield attack, radius
+            yield attack, make, radius
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,19 +90,18 @@ class _Job:
 
     name: str
     agent: TrainedAgent
-    suite: Suite
     attack: str
+    make: AttackMaker | None
     epsilon: float
     episodes: int
     seed: int
 
     def measure(self, advance: Advance) -> Cell:
         """Make the attack, and play."""
-        makers = {NATURAL: lambda agent, epsilon: None, **self.suite.attacks(self.agent)}
         return evaluate(
             self.agent.act,
             self.agent.make_env,
-            makers[self.attack](self.agent, self.epsilon),
+            None if self.make is None else self.make(self.agent, self.epsilon),
             agent=self.name,
             name=self.attack,
             epsilon=self.epsilon,
@@ -149,7 +151,7 @@ class _Store:
         path = self._path(job)
         if path is None or not path.exists():
             return None
-        return replace(read_results(path).cells[0], agent=job.name)
+        return replace(read_results(path).cells[0], agent=job.name, attack=job.attack)
 
     def put(self, job: _Job, cell: Cell) -> None:
         """Keep it."""
@@ -161,5 +163,5 @@ class _Store:
         if self.folder is None:
             return None
         origin = asdict(self.provenance) | {"command": None}
-        words = [job.agent.digest(), repr(job.suite), job.attack, job.epsilon, job.episodes, job.seed, origin]
+        words = [job.agent.digest(), repr(job.make), job.epsilon, job.episodes, job.seed, origin]
         return self.folder / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:24]}.json"

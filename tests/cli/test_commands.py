@@ -18,7 +18,7 @@ from advwrap.algorithms.presets import ALIASES, DEFENCES, LEARNERS
 from advwrap.cli import main
 from advwrap.cli.catalogue import Kind, blocks
 from advwrap.cli.simulator import each_deprecation_once
-from advwrap.evaluation import ObservationSuite
+from advwrap.evaluation.attack_makers import RobustSarsaScan
 from advwrap.evaluation.results_file import read_results
 from advwrap.training import Running, TrainedAgent, save_agent
 
@@ -100,7 +100,7 @@ def test_evaluate_groups_seeds_and_goes_on(tmp_path: Path, capsys: pytest.Captur
     command = ["evaluate", *folders, "--suite", "observation", "--learned", "--epsilons", "0.1", "--episodes", "2"]
     # No training of critics here: robust Sarsa is the part that takes minutes.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ObservationSuite, "robust_sarsa", lambda self, agent, epsilon: Noise(LinfBall(epsilon)))
+        patch.setattr(RobustSarsaScan, "__call__", lambda self, agent, epsilon: Noise(LinfBall(epsilon)))
         main([*command, "--out", str(tmp_path)])
         kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
         assert len(kept) == 2 * (1 + 4)

@@ -14,9 +14,10 @@ from torch import nn
 from advwrap import PGD, Identity, LinfBall, LowValue, Noise
 from advwrap.algorithms import PPO, SAC
 from advwrap.evaluation import Cell, ObservationSuite, Provenance, Results, evaluate_suite, markdown
-from advwrap.evaluation import suites as module
+from advwrap.evaluation import attack_makers as module
+from advwrap.evaluation.attack_makers import AttackMaker, RobustSarsaScan
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
-from advwrap.evaluation.suites import AttackMaker, GradientSuite
+from advwrap.evaluation.suites import GradientSuite
 from advwrap.losses import SarsaTraining
 from advwrap.training import KINDS, Normaliser, TrainedAgent
 
@@ -35,9 +36,9 @@ def agent(kind: str = "gaussian", *, env: str = "Pendulum-v1", seed: int = 0, fe
 SHORT = ObservationSuite(
     ppo=(PPO(steps=64, envs=2, horizon=32, epochs=1, minibatches=2, hidden=(8,)),),
     sac=(SAC("", steps=40, random_steps=20, batch_size=8, hidden=(8,)),),
-    sarsa=SarsaTraining(iterations=3, epochs=1, minibatches=4, hidden=(8,)),
-    sarsa_eps=(0.1,),
-    sarsa_reg=(0.3, 1.0),
+    sarsa=RobustSarsaScan(
+        SarsaTraining(iterations=3, epochs=1, minibatches=4, hidden=(8,)), eps=(0.1,), reg=(0.3, 1.0), selection=1
+    ),
     selection=1,
 )
 
@@ -47,16 +48,17 @@ class Counting:
     """One attack whose making is counted."""
 
     made: list[str]
-
-    def __repr__(self) -> str:
-        return "Counting"
+    strength: float = 1.0
 
     def attacks(self, agent: TrainedAgent) -> Mapping[str, AttackMaker]:
-        def make(agent: TrainedAgent, epsilon: float) -> Noise:
-            self.made.append(agent.env)
-            return Noise(LinfBall(epsilon))
+        return {"noise": self}
 
-        return {"noise": make}
+    def __call__(self, agent: TrainedAgent, epsilon: float) -> Noise:
+        self.made.append(agent.env)
+        return Noise(LinfBall(epsilon * self.strength))
+
+    def __repr__(self) -> str:
+        return f"Counting({self.strength})"
 
 
 @pytest.mark.slow
@@ -83,9 +85,9 @@ def test_the_strongest_of_several_attackers_counts(monkeypatch: pytest.MonkeyPat
     critics = {(0.1, reg): nn.Linear(4, 1) for reg in (0.3, 1.0, 3.0)}
     monkeypatch.setattr(module, "scan_robust_sarsa", lambda *_, **__: critics)
     returns = iter([5.0, 1.0, 3.0])
-    monkeypatch.setattr(module, "_chosen_by", lambda agent, attack, episodes: next(returns))
+    monkeypatch.setattr(module, "chosen_by", lambda agent, attack, episodes: next(returns))
     one = agent()
-    found = SHORT.robust_sarsa(one, 0.1)
+    found = SHORT.sarsa(one, 0.1)
     observation, context = torch.randn(4, 3), None
     expected = PGD(
         LowValue(one.policy, critics[0.1, 1.0]), within=LinfBall(0.1), steps=10, step_size=0.1, random_start=0.1
@@ -109,9 +111,14 @@ def test_cells_that_are_done_are_not_measured_again(tmp_path: Path) -> None:
     assert [cell.returns for cell in renamed.cells] == [cell.returns for cell in first.cells]
     assert {cell.agent for cell in renamed.cells} == {"b"}
     assert len(made) == 1
-    for count, changes in enumerate(
-        ({"agents": {"a": agent(seed=1)}}, {"epsilons": [0.2]}, {"episodes": 3}, {"seed": 5}), start=2
-    ):
+    others: list[dict] = [
+        {"agents": {"a": agent(seed=1)}},
+        {"epsilons": [0.2]},
+        {"episodes": 3},
+        {"seed": 5},
+        {"suite": Counting(made, 0.5)},
+    ]
+    for count, changes in enumerate(others, start=2):
         measure(**changes)
         assert len(made) == count, changes
 

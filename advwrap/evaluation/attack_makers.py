@@ -1,0 +1,168 @@
+"""From a trained agent and a radius to an attack on it: what the columns of a table are made by.
+
+Each is a frozen dataclass whose `repr` says all that can change a number, so that a result can be kept under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import nn
+
+from advwrap.attacks import PGD, Attack, Langevin, Noise, Search, Square
+from advwrap.evaluation.attackers import Learns
+from advwrap.evaluation.rollouts import evaluate
+from advwrap.evaluation.scan import scan_attackers
+from advwrap.losses import SarsaTraining, lowest_over_scan, sarsa_batches, scan_robust_sarsa
+from advwrap.objectives import ActionShift, LowValue
+from advwrap.sets import LinfBall
+from advwrap.training import ReturnScale, TrainedAgent
+from advwrap.wrappers import AttackerKind
+
+SELECTION_SEED = 500_000
+"""Reset seeds for choosing the strongest of several attackers, far from those of any evaluation."""
+
+
+class AttackMaker(Protocol):
+    """Makes the attack on an agent; it may train for hours."""
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """The attack in an L-infinity ball of this radius, in units of the normalised observation."""
+        ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform noise: knows nothing."""
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """`Noise`."""
+        return Noise(LinfBall(epsilon))
+
+
+@dataclass(frozen=True)
+class LargestShift:
+    """PGD on the shift of the action: knows the policy's gradient.
+
+    Args:
+        steps: Gradients.
+        langevin: Whether with the noise of the reference code (SGLD).
+    """
+
+    steps: int = 10
+    langevin: bool = False
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """`PGD` or `Langevin`."""
+        kind = Langevin if self.langevin else PGD
+        return kind(ActionShift(agent.policy), within=LinfBall(epsilon), steps=self.steps)
+
+
+@dataclass(frozen=True)
+class LowestValue:
+    """PGD down the mean of the agent's own critics, from a random start: min Q, or min V where it learned V.
+
+    Args:
+        steps: Gradients.
+    """
+
+    steps: int = 10
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """`PGD`."""
+        return PGD(agent.low_value, within=LinfBall(epsilon), steps=self.steps)
+
+
+@dataclass(frozen=True)
+class BlackBox:
+    """A search for the largest shift of the action: knows only the policy's answers.
+
+    Args:
+        tries: Queries per step of the environment.
+    """
+
+    tries: int = 32
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """`Search`."""
+        return Search(ActionShift(agent.act), within=LinfBall(epsilon), strategy=Square(tries=self.tries))
+
+
+@dataclass(frozen=True)
+class RobustSarsaScan:
+    """PGD on the robust Sarsa critic under which the agent returns least, of a scan.
+
+    Source: Zhang et al. 2020; VALT, appendix D.3.
+
+    Args:
+        training: How the critics are trained.
+        eps: Radii of the scan over their bounds.
+        reg: Weights of the scan over their regulariser.
+        selection: Episodes that choose the strongest, others than those of an evaluation.
+    """
+
+    training: SarsaTraining = field(default_factory=SarsaTraining)
+    eps: Sequence[float] = (0.05, 0.15, 0.3)
+    reg: Sequence[float] = (0.3, 1.0, 3.0)
+    selection: int = 10
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """Train, choose."""
+
+        def attack(critic: nn.Module) -> Attack:
+            objective = LowValue(agent.policy, critic)
+            return PGD(objective, within=LinfBall(epsilon), steps=10, step_size=0.1, random_start=0.1)
+
+        unit = 1 / _return_std(agent)
+        batches = sarsa_batches(agent.make_env, agent.policy, num_envs=8, reward_scale=unit, reward_limit=10.0)
+        critics = scan_robust_sarsa(batches, eps=self.eps, reg=self.reg, training=self.training)
+        found = lowest_over_scan(critics, lambda critic: chosen_by(agent, attack(critic), episodes=self.selection))
+        return attack(critics[found.settings])
+
+
+@dataclass(frozen=True)
+class LearnedScan:
+    """The strongest of the attackers that are trained against the agent.
+
+    Args:
+        kind: What they learn: `SARL()` or `PAAD()`.
+        algorithms: With which settings, one attacker each.
+        selection: Episodes that choose the strongest, others than those of an evaluation.
+    """
+
+    kind: AttackerKind
+    algorithms: Sequence[Learns]
+    selection: int = 10
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """Train, choose."""
+        scan = scan_attackers(
+            agent.policy,
+            agent.make_env,
+            within=LinfBall(epsilon),
+            kinds=(self.kind,),
+            algorithms=self.algorithms,
+            episodes=self.selection,
+            seed=SELECTION_SEED,
+        )
+        return scan.best.attacker.attack
+
+
+def chosen_by(agent: TrainedAgent, attack: Attack, *, episodes: int) -> float:
+    """The mean return on the episodes that choose."""
+    cell = evaluate(
+        agent.act, agent.make_env, attack, episodes=episodes, seed=SELECTION_SEED, advance=lambda ended: None
+    )
+    return cell.mean_return
+
+
+def _return_std(agent: TrainedAgent) -> float:
+    """The standard deviation of the discounted return while the agent plays: the unit of the Sarsa critics."""
+    batch = next(sarsa_batches(agent.make_env, agent.policy, num_envs=8, seed=1))
+    scale = ReturnScale(8, gamma=0.99)
+    # [time * rows] in the order of time -> [rows, time, 1]
+    reward, done = (batch["next", name].reshape(-1, 8, 1).transpose(0, 1) for name in ("reward", "done"))
+    scale(reward, done)
+    return scale.std
