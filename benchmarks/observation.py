@@ -60,9 +60,9 @@ def with_defence(config: OffPolicy, **changes: Any) -> OffPolicy:
 def halfcheetah() -> Experiment:
     """A tenth of the paper's steps, which its schedules are shortened to.
 
-    With a tenth of the steps the critics' values are a small part of what they become. The paper's regularisers, 300 of
-    Robust-SAC and 30 of VALT-EPS, then keep the policy from learning, and the temperature of VALT-SOFT, 8, is nearly
-    noise: they are 30, 1 and 2 here. kappa of VALT-EPS grows later.
+    With a tenth of the steps the critics' values are a small part of what they become, so what is weighed against them
+    is smaller too: the regularisers of Robust-SAC and VALT-EPS are 30 and 1 instead of 300 and 30 (with 30, VALT-EPS
+    learned nothing), the temperature of VALT-SOFT is 2 instead of 8. kappa of VALT-EPS grows later.
     """
 
     def short(name: str) -> OffPolicy:
