@@ -26,7 +26,7 @@ from rich.console import Console
 
 from advwrap.algorithms import PPO, OffPolicy, preset
 from advwrap.evaluation import ObservationSuite, evaluate_suite, write_report
-from advwrap.evaluation.seeds import over_seeds
+from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
 from advwrap.training import load_agent, save_agent
 
@@ -94,7 +94,7 @@ def main(name: tyro.conf.Positional[str], workers: int = 1, runs: Path = Path("r
     _quiet()
     experiment, out = EXPERIMENTS[name](), out or Path("docs/results") / name
     folders = {
-        f"{method}/seed-{seed}": runs / name / method / f"seed-{seed}"
+        f"{method}{SEED}{seed}": runs / name / method / f"seed-{seed}"
         for method in experiment.methods
         for seed in experiment.seeds
     }
@@ -117,7 +117,7 @@ def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: i
     """Every method with every seed, where it is not there yet."""
     jobs = []
     for agent, folder in folders.items():
-        method, _, seed = agent.partition("/seed-")
+        method, _, seed = agent.partition(SEED)
         if not (folder / "agent.json").exists():
             jobs.append((replace(experiment.methods[method], seed=int(seed)), folder))
     with (
@@ -152,11 +152,12 @@ def draw_learning(curves: Mapping[str, np.ndarray], path: Path) -> None:
     """Return over environment steps: a thin line per seed, a colour per method."""
     figure = Figure(figsize=(7, 4), layout="constrained", dpi=150)
     axes = figure.subplots()
-    methods = list(dict.fromkeys(agent.split("/")[0] for agent in curves))
+    colours: dict[str, str] = {}
     for agent, curve in curves.items():
-        method = agent.split("/")[0]
-        first = agent == next(a for a in curves if a.startswith(f"{method}/"))
-        axes.plot(*curve.T, color=f"C{methods.index(method)}", linewidth=1, label=method if first else None)
+        method, _, _ = agent.partition(SEED)
+        label = None if method in colours else method
+        colour = colours.setdefault(method, f"C{len(colours)}")
+        axes.plot(*curve.T, color=colour, linewidth=1, label=label)
     axes.set(xlabel="environment steps", ylabel="return while learning, with the defence's own perturbations")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

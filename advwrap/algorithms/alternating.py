@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from advwrap.algorithms.defence import Batches, Hardening, Learner
+from advwrap.algorithms.defence import Batches, Hardening, Learner, check_radius, check_share
 from advwrap.algorithms.ppo import PPO, PPOTraining
 from advwrap.algorithms.robust_regulariser import regularised
 from advwrap.attacks import Gated, WithProbability
@@ -61,9 +61,9 @@ class Alternating:
     ramp: tuple[float, float] = (0.1, 0.8)
 
     def __post_init__(self) -> None:
-        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
+        check_radius(self.epsilon)
         check(self.adversary_steps > 0, f"`adversary_steps` must be > 0, got {self.adversary_steps}.")
-        check(0 <= self.adversarial_ratio <= 1, f"`adversarial_ratio` must be in [0, 1], got {self.adversarial_ratio}.")
+        check_share("adversarial_ratio", self.adversarial_ratio)
         for name in ("env", "wrap", "normaliser"):
             given = getattr(self.adversary, name)
             check(given is None, f"`adversary` must leave `{name}` to the agent's training, got {given!r}.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from advwrap.algorithms.defence import Hardening, Learner, between
+from advwrap.algorithms.defence import Hardening, Learner, between, check_share
 from advwrap.attacks import PGD, Mixture, Noise
 from advwrap.errors import check
 from advwrap.modules import Perturb
@@ -41,7 +41,7 @@ class TrainingAttack:
 
     def __post_init__(self) -> None:
         check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for none.")
-        check(0 <= self.kappa <= 1, f"`kappa` must be in [0, 1], got {self.kappa}.")
+        check_share("kappa", self.kappa)
         check(0 <= self.ramp[0] < self.ramp[1] <= 1, f"`ramp` must rise within [0, 1], got {self.ramp}.")
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:

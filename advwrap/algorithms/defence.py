@@ -116,6 +116,16 @@ class Undefended:
         return Hardening()
 
 
+def check_radius(epsilon: float) -> None:
+    """Refuse a defence within an empty ball."""
+    check(epsilon > 0, f"`epsilon` must be > 0, got {epsilon}.", fix="Undefended() for no defence.")
+
+
+def check_share(name: str, share: float) -> None:
+    """Refuse a share or a probability outside [0, 1]."""
+    check(0 <= share <= 1, f"`{name}` must be in [0, 1], got {share}.")
+
+
 def between(ramp: tuple[float, float], start: float, end: float, *, steps: int) -> Linear:
     """A schedule that moves from `start` to `end` between two fractions of a training of so many steps."""
     check(0 <= ramp[0] < ramp[1] <= 1, f"a ramp must rise within [0, 1], got {ramp}.")

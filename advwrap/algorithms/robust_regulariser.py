@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advwrap.algorithms.defence import Hardening, Learner, between
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius
 from advwrap.errors import check
 from advwrap.losses import SmoothPolicy
 from advwrap.sets import LinfBall
@@ -39,7 +39,7 @@ class RobustRegulariser:
     ramp: tuple[float, float] = (0.1, 0.8)
 
     def __post_init__(self) -> None:
-        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
+        check_radius(self.epsilon)
         check(self.coefficient >= 0, f"`coefficient` must be >= 0, got {self.coefficient}.")
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advwrap.algorithms.defence import Hardening, Learner
+from advwrap.algorithms.defence import Hardening, Learner, check_radius, check_share
 from advwrap.algorithms.robust_regulariser import regularised
 from advwrap.attacks import Gated, WithProbability
-from advwrap.errors import check
 from advwrap.sets import LinfBall
 from advwrap.targets import SoftWorst, at_places
 
@@ -48,8 +47,8 @@ class ValtSampled:
     improvement: bool = True
 
     def __post_init__(self) -> None:
-        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
-        check(0 <= self.adversarial_ratio <= 1, f"`adversarial_ratio` must be in [0, 1], got {self.adversarial_ratio}.")
+        check_radius(self.epsilon)
+        check_share("adversarial_ratio", self.adversarial_ratio)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """The adversary in the environment and in the losses, on the live networks."""

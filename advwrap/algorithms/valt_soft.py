@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, between
+from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, between, check_radius, check_share
 from advwrap.algorithms.robust_regulariser import regularised
 from advwrap.attacks import Gated, Learned, WithProbability
 from advwrap.errors import check
@@ -58,8 +58,8 @@ class ValtSoft:
     improvement: bool = True
 
     def __post_init__(self) -> None:
-        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
-        check(0 <= self.adversarial_ratio <= 1, f"`adversarial_ratio` must be in [0, 1], got {self.adversarial_ratio}.")
+        check_radius(self.epsilon)
+        check_share("adversarial_ratio", self.adversarial_ratio)
         check(self.reset_every >= 1, f"`reset_every` must be >= 1, got {self.reset_every}.")
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:

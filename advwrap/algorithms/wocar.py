@@ -12,9 +12,8 @@ from torch import nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap.algorithms.defence import Hardening, Learner, between
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_share
 from advwrap.algorithms.robust_regulariser import regularised
-from advwrap.errors import check
 from advwrap.losses import WorstCaseCritic
 from advwrap.sets import LinfBall
 
@@ -48,8 +47,8 @@ class Wocar:
     regulariser: float = 0.0
 
     def __post_init__(self) -> None:
-        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for no defence.")
-        check(0 <= self.kappa <= 1, f"`kappa` must be in [0, 1], got {self.kappa}.")
+        check_radius(self.epsilon)
+        check_share("kappa", self.kappa)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """One more critic, and its term in the actor's loss.

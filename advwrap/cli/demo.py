@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -16,6 +14,7 @@ from rich.console import Console
 from advwrap.algorithms import SAC, OffPolicy, TrainingAttack
 from advwrap.cli.train import run, smaller
 from advwrap.evaluation import GradientSuite, Provenance, Results, evaluate_suite, table, write_report
+from advwrap.evaluation.measure import quiet_worker
 from advwrap.training import TrainedAgent, load_agent
 
 ENV = "InvertedDoublePendulum-v5"
@@ -42,7 +41,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
     command = f"advwrap demo --seed {seed}" + ("" if steps is None else f" --steps {steps}")
     names = ("SAC", "SAC under attack")
     folders = [out / name.replace(" ", "-").lower() for name in names]
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), initializer=quiet_worker) as pool:
         agent: TrainedAgent | None = None
         measuring = []
         for name, folder, config in zip(names, folders, (plain, robust), strict=True):
@@ -63,9 +62,3 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
 def _attack(name: str, folder: Path, episodes: int, command: str) -> Results:
     agents = {name: load_agent(folder)}
     return evaluate_suite(agents, GradientSuite(), EPSILONS, episodes=episodes, command=command)
-
-
-def _quiet() -> None:
-    """Of several processes, only the first draws progress bars."""
-    torch.set_num_threads(1)
-    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from advwrap.errors import check
-from advwrap.evaluation import GradientSuite, ObservationSuite, Suite, evaluate_suite, table, write_report
+from advwrap.evaluation import GradientSuite, ObservationSuite, Suite, evaluate_suite, grid, table, write_report
 from advwrap.evaluation.seeds import SEED, has_seeds, over_seeds
 from advwrap.evaluation.suites import LEARNED
 from advwrap.training import load_agent
@@ -71,10 +71,7 @@ def _observation_suite(learned: tuple[str, ...], attacker_steps: int | None, att
     ppo, sac = suite.ppo[0], suite.sac[0]
     if attacker_steps is not None:
         ppo, sac = replace(ppo, steps=attacker_steps), replace(sac, steps=max(attacker_steps // 6, 1))
-    seeds = range(attackers)
-    return replace(
-        suite, ppo=tuple(replace(ppo, seed=i) for i in seeds), sac=tuple(replace(sac, seed=i) for i in seeds)
-    )
+    return replace(suite, ppo=grid(ppo, seed=range(attackers)), sac=grid(sac, seed=range(attackers)))
 
 
 def _name(folder: Path) -> str:

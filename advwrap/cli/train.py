@@ -12,8 +12,8 @@ from rich.console import Console
 
 from advwrap.algorithms import OffPolicy, preset
 from advwrap.attacks import PGD
-from advwrap.cli.play import mean_return
 from advwrap.errors import check
+from advwrap.evaluation.selection import mean_return
 from advwrap.progress import progress
 from advwrap.sets import LinfBall
 from advwrap.training import TrainedAgent, load_agent, save_agent

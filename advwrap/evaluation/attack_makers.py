@@ -13,16 +13,13 @@ from torch import nn
 
 from advwrap.attacks import PGD, Attack, Langevin, Noise, Search, Square
 from advwrap.evaluation.attackers import Learns
-from advwrap.evaluation.rollouts import evaluate
 from advwrap.evaluation.scan import scan_attackers
+from advwrap.evaluation.selection import SELECTION_SEED, mean_return
 from advwrap.losses import SarsaTraining, lowest_over_scan, sarsa_batches, scan_robust_sarsa
 from advwrap.objectives import ActionShift, LowValue
 from advwrap.sets import LinfBall
 from advwrap.training import ReturnScale, TrainedAgent
 from advwrap.wrappers import AttackerKind
-
-SELECTION_SEED = 500_000
-"""Reset seeds for choosing the strongest of several attackers, far from those of any evaluation."""
 
 
 class AttackMaker(Protocol):
@@ -118,7 +115,7 @@ class RobustSarsaScan:
         unit = 1 / _return_std(agent)
         batches = sarsa_batches(agent.make_env, agent.policy, num_envs=8, reward_scale=unit, reward_limit=10.0)
         critics = scan_robust_sarsa(batches, eps=self.eps, reg=self.reg, training=self.training)
-        found = lowest_over_scan(critics, lambda critic: chosen_by(agent, attack(critic), episodes=self.selection))
+        found = lowest_over_scan(critics, lambda critic: mean_return(agent, attack(critic), episodes=self.selection))
         return attack(critics[found.settings])
 
 
@@ -148,14 +145,6 @@ class LearnedScan:
             seed=SELECTION_SEED,
         )
         return scan.best.attacker.attack
-
-
-def chosen_by(agent: TrainedAgent, attack: Attack, *, episodes: int) -> float:
-    """The mean return on the episodes that choose."""
-    cell = evaluate(
-        agent.act, agent.make_env, attack, episodes=episodes, seed=SELECTION_SEED, advance=lambda ended: None
-    )
-    return cell.mean_return
 
 
 def _return_std(agent: TrainedAgent) -> float:

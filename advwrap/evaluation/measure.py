@@ -118,7 +118,7 @@ def _measured(jobs: Sequence[_Job], workers: int, advance: Advance) -> Iterator[
             yield job, job.measure(advance)
         return
     # Forked children would inherit the threads of torch.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quiet_worker) as pool:
         futures: dict[Future[Cell], _Job] = {pool.submit(_silently, job): job for job in jobs}
         try:
             for future in as_completed(futures):
@@ -134,7 +134,7 @@ def _silently(job: _Job) -> Cell:
     return job.measure(lambda episodes: None)
 
 
-def _quiet() -> None:
+def quiet_worker() -> None:
     """Of several processes, only the first draws progress bars; each computes in one thread."""
     torch.set_num_threads(1)
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process

@@ -11,7 +11,7 @@ from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.statistics import (
     Interval,
     Statistic,
-    bootstrap_interval,
+    interval,
     mean,
     paired_difference,
 )
@@ -74,9 +74,7 @@ class Cell:
 
     def interval(self, *, statistic: Statistic = mean, confidence: float = 0.95, seed: int = 0) -> Interval:
         """The bootstrap interval of a statistic of the returns; (-inf, inf) of a single episode."""
-        if len(self.returns) < 2:
-            return Interval(float(statistic(self.returns)), -math.inf, math.inf, confidence)
-        return bootstrap_interval(self.returns, statistic=statistic, confidence=confidence, seed=seed)
+        return interval(self.returns, statistic=statistic, confidence=confidence, seed=seed)
 
     def change(self, reference: Cell, *, confidence: float = 0.95, seed: int = 0) -> Interval:
         """The interval of the mean change of the return against `reference`, paired by seed.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from advwrap.evaluation.results import NATURAL, Cell, Results
-from advwrap.evaluation.statistics import Interval, bootstrap_interval
+from advwrap.evaluation.results import Cell, Results
+from advwrap.evaluation.statistics import interval
 from advwrap.evaluation.tables import NOT_MEASURED, TextTable
 
 SEED = "/seed-"
@@ -19,7 +19,7 @@ def methods(results: Results) -> Mapping[str, Sequence[str]]:
     Example:
         >>> from advwrap.evaluation import Provenance
         >>> names = "sac/seed-0", "sac/seed-1", "td3"
-        >>> cells = tuple(Cell(name, NATURAL, 0.0, (0,), (9.0,), (5,), (0.0,)) for name in names)
+        >>> cells = tuple(Cell(name, "natural", 0.0, (0,), (9.0,), (5,), (0.0,)) for name in names)
         >>> methods(Results(cells, Provenance("Task-v0")))
         {'sac': ['sac/seed-0', 'sac/seed-1'], 'td3': ['td3']}
     """
@@ -82,14 +82,10 @@ def over_seeds(results: Results, epsilon: float) -> TextTable:
 
 
 def _worst(results: Results, agent: str, epsilon: float) -> float:
-    cell = results.worst(agent, epsilon) or results.find(agent, NATURAL, 0.0)
+    cell = results.worst(agent, epsilon) or results.natural(agent)
     return float("-inf") if cell is None else cell.mean_return
 
 
 def _over(cells: Sequence[Cell | None]) -> str:
     found = [cell.mean_return for cell in cells if cell is not None]
-    if not found:
-        return NOT_MEASURED
-    if len(found) == 1:
-        return str(Interval(found[0], float("-inf"), float("inf"), 0.95))
-    return str(bootstrap_interval(found))
+    return str(interval(found)) if found else NOT_MEASURED

@@ -151,6 +151,20 @@ def bootstrap_interval(
     return Interval(float(pooled(*samples)), float(low), float(high), confidence)
 
 
+def interval(
+    values: Sequence[float], *, statistic: Statistic = mean, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """The `bootstrap_interval` of one sample; (-inf, inf) of a single value, which says nothing of the spread.
+
+    Example:
+        >>> print(interval([3.0]), interval([2.0, 4.0]))
+        3.000 3.000 [2.000, 4.000]
+    """
+    if len(values) < 2:
+        return Interval(float(statistic(values)), -math.inf, math.inf, confidence)
+    return bootstrap_interval(values, statistic=statistic, confidence=confidence, seed=seed)
+
+
 def paired_difference(
     treated: Sequence[float],
     control: Sequence[float],

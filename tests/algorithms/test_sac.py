@@ -10,9 +10,9 @@ import torch
 from advwrap.algorithms import SAC, TD3, TrainingAttack
 from advwrap.algorithms.off_policy import OffPolicyTraining
 from advwrap.cli.demo import EPSILONS, PLAIN, UNDER_ATTACK
-from advwrap.cli.play import mean_return
 from advwrap.cli.train import scoring
 from advwrap.evaluation import GradientSuite
+from advwrap.evaluation.selection import mean_return
 
 TASK = "InvertedDoublePendulum-v5"
 TINY = {"steps": 120, "random_steps": 40, "hidden": (8, 8), "batch_size": 16}

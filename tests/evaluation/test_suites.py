@@ -85,7 +85,7 @@ def test_the_strongest_of_several_attackers_counts(monkeypatch: pytest.MonkeyPat
     critics = {(0.1, reg): nn.Linear(4, 1) for reg in (0.3, 1.0, 3.0)}
     monkeypatch.setattr(module, "scan_robust_sarsa", lambda *_, **__: critics)
     returns = iter([5.0, 1.0, 3.0])
-    monkeypatch.setattr(module, "chosen_by", lambda agent, attack, episodes: next(returns))
+    monkeypatch.setattr(module, "mean_return", lambda agent, attack, episodes: next(returns))
     one = agent()
     found = SHORT.sarsa(one, 0.1)
     observation, context = torch.randn(4, 3), None

@@ -1,7 +1,5 @@
 """The whole step, an unmodified SACLoss and our terms, is one graph with the gradients of all parameters."""
 
-import warnings
-
 import pytest
 import torch
 from tensordict import TensorDict
@@ -13,6 +11,7 @@ from advwrap import LinfBall
 from advwrap.losses import RobustSarsa, SmoothPolicy, WorstCaseCritic
 from advwrap.sets import Linear
 from advwrap.training.update import Update
+from tests.compiled import assert_one_graph
 from tests.victims.torchrl_actors import ACTIONS, FEATURES, normal
 
 pytestmark = pytest.mark.slow
@@ -66,22 +65,9 @@ class Losses:
 @pytest.mark.parametrize("names", [("sac", "smooth"), ("sac", "mixed"), ("deterministic",), ("sarsa",)], ids=" ".join)
 def test_one_graph_gives_the_numbers_of_eager(names):
     eager, traced = Losses(*names), Losses(*names)
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
-    step = torch.compile(traced.gradients, fullgraph=True, backend="aot_eager")
-    for _ in range(3):  # schedules move without a new graph
+
+    def advance():
         for side in (eager, traced):
             side.radius.advance(3), side.kappa.advance(3)
-        torch.manual_seed(1)
-        gradients, out = eager.gradients(batch())
-        torch.manual_seed(1)
-        with warnings.catch_warnings(), torch._dynamo.config.patch(trace_autograd_ops=True):
-            warnings.simplefilter("ignore")  # of the compiler, on what it does not trace
-            theirs, ours = step(batch())
-        for name, value in out.items():
-            torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, check_dtype=False)
-        for a, b in zip(theirs, gradients, strict=True):
-            assert (a is None) == (b is None)
-            if a is not None:
-                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+    assert_one_graph(eager.gradients, traced.gradients, batch, advance)

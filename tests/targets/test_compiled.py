@@ -1,7 +1,5 @@
 """The soft-worst targets inside a training step that is one graph: tensordict -> gradients, nothing breaks it."""
 
-import warnings
-
 import pytest
 import torch
 from torchrl.objectives import SoftUpdate
@@ -11,6 +9,7 @@ from advwrap.losses import AdversaryLoss
 from advwrap.modules import GaussianAdversary, Perturb
 from advwrap.targets import PerturbPlaces, SoftBackup, SoftWorst, epsilon_worst
 from advwrap.training.update import Update
+from tests.compiled import assert_one_graph
 from tests.targets.test_soft_backup import transitions
 from tests.targets.test_soft_value import FEATURES, sac
 
@@ -49,38 +48,24 @@ class Parts:
         return Update(losses, torch.optim.SGD(params, lr=1.0), prepare=prepare).gradients
 
 
-def assert_one_graph(make):
-    """The compiled step gives the numbers of the eager one, also when the schedules and the streams have moved."""
+def one_graph(make):
+    """The gradients of a step of these parts, compiled and eager alike."""
     sides = [Parts(), Parts()]
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
-    eager, step = make(sides[0]), torch.compile(make(sides[1]), fullgraph=True, backend="aot_eager")
-    for _ in range(3):
+
+    def advance():
         for side in sides:
             side.kappa.advance(3), side.temperature.advance(3)
-        torch.manual_seed(1)
-        gradients, out = eager(transitions())
-        torch.manual_seed(1)
-        with warnings.catch_warnings(), torch._dynamo.config.patch(trace_autograd_ops=True):
-            warnings.simplefilter("ignore")  # of the compiler, on what it does not trace
-            theirs, ours = step(transitions())
-        for name, value in out.items():
-            torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, check_dtype=False)
-        for a, b in zip(theirs, gradients, strict=True):
-            assert (a is None) == (b is None)
-            if a is not None:
-                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
-    return gradients
+
+    return assert_one_graph(*(make(side) for side in sides), transitions, advance)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_targets(name):
-    assert_one_graph(lambda parts: parts.update([parts.loss], parts.loss, prepare=[TARGETS[name](parts)]))
+    one_graph(lambda parts: parts.update([parts.loss], parts.loss, prepare=[TARGETS[name](parts)]))
 
 
 def test_adversary_loss():
-    gradients = assert_one_graph(lambda parts: parts.update([parts.fit], parts.adversary, parts.loss))
+    gradients = one_graph(lambda parts: parts.update([parts.fit], parts.adversary, parts.loss))
     trained = len(list(Parts().adversary.parameters()))
     assert all(g is not None for g in gradients[:trained])
     assert all(g is None for g in gradients[trained:])  # the victim gets no gradient, not even zeros

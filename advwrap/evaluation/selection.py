@@ -1,13 +1,13 @@
-"""Short measurements of an agent while it trains."""
+"""Short measurements that choose: the best weights of a training, the strongest of several attackers."""
 
 from __future__ import annotations
 
 from advwrap.attacks import Attack
-from advwrap.evaluation import evaluate
+from advwrap.evaluation.rollouts import evaluate
 from advwrap.training import TrainedAgent
 
 SELECTION_SEED = 500_000
-"""Reset seeds for choosing weights, far from those of any evaluation."""
+"""Reset seeds for choosing, far from those of any evaluation."""
 
 
 def mean_return(agent: TrainedAgent, attack: Attack | None = None, *, episodes: int = 10) -> float:
