@@ -24,7 +24,7 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from advwrap.algorithms import PPO, OffPolicy, preset
+from advwrap.algorithms import OffPolicy, preset
 from advwrap.evaluation import ObservationSuite, evaluate_suite, write_report
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
@@ -61,8 +61,9 @@ def halfcheetah() -> Experiment:
     """A tenth of the paper's steps, which its schedules are shortened to.
 
     With a tenth of the steps the critics' values are a small part of what they become, so what is weighed against them
-    is smaller too: the regularisers of Robust-SAC and VALT-EPS are 30 and 1 instead of 300 and 30 (with 30, VALT-EPS
-    learned nothing), the temperature of VALT-SOFT is 2 instead of 8. kappa of VALT-EPS grows later.
+    is smaller too: the regularisers of Robust-SAC and VALT-EPS are a thirtieth of the paper's (with 300 / 10, Robust-SAC
+    is far behind after 68 000 steps; with 30, VALT-EPS learned nothing), the temperature of VALT-SOFT is a quarter.
+    kappa of VALT-EPS grows later. SA-RL learns by SAC: by PPO, with ten times the steps, it was weaker than PGD.
     """
 
     def short(name: str) -> OffPolicy:
@@ -70,13 +71,11 @@ def halfcheetah() -> Experiment:
 
     methods = {
         "sac": short("sac"),
-        "robust-sac": with_defence(short("robust"), coefficient=30.0),
+        "robust-sac": with_defence(short("robust"), coefficient=10.0),
         "valt-eps-sac": with_defence(short("valt-eps"), regulariser=1.0, ramp=(0.2, 1.0)),
         "valt-soft-sac": with_defence(short("valt-soft"), temperature=2.0),
     }
-    attacker = PPO(steps=500_000, learning_rate=1e-3, value_learning_rate=1e-4, initial_std=0.5, compile=True)
-    suite = ObservationSuite(learned=("SA-RL (SAC)", "SA-RL (PPO)"), ppo=(attacker,))
-    return Experiment("HalfCheetah-v5", 0.15, methods, (0, 1), suite)
+    return Experiment("HalfCheetah-v5", 0.15, methods, (0, 1), ObservationSuite(learned=("SA-RL (SAC)",)))
 
 
 EXPERIMENTS = {"halfcheetah": halfcheetah}

@@ -58,7 +58,7 @@ class Stopwatch:
             raise EnoughError
 
 
-def ours(defence: Defence, *, compiled: bool) -> Callable[[Advance], None]:
+def ours(defence: Defence, *, compiled: bool, device: str = "cpu", seed: int = 0) -> Callable[[Advance], None]:
     """advwrap, on TorchRL's trainer."""
 
     def train(advance: Advance) -> None:
@@ -71,6 +71,8 @@ def ours(defence: Defence, *, compiled: bool) -> Callable[[Advance], None]:
             frames_per_batch=100,
             random_steps=RANDOM,
             compile=compiled,
+            device=device,
+            seed=seed,
         ).train(advance=advance)
 
     return train
@@ -206,13 +208,15 @@ def _minimise(optimiser: torch.optim.Optimizer, loss: Any) -> None:
 
 
 EPSILON = 0.075
+VALT_EPS = ValtEps(EPSILON, ramp=(0.0, 1e-6), regulariser=3.0)
+VALT_SOFT = ValtSoft(EPSILON, temperature=2.0, reset_every=100, regulariser=3.0)
 CONTESTANTS: dict[str, Callable[[Advance], None]] = {
     "SAC, eager": ours(Undefended(), compiled=False),
     "SAC, compiled": ours(Undefended(), compiled=True),
-    "VALT-EPS, eager": ours(ValtEps(EPSILON, ramp=(0.0, 1e-6), regulariser=3.0), compiled=False),
-    "VALT-EPS, compiled": ours(ValtEps(EPSILON, ramp=(0.0, 1e-6), regulariser=3.0), compiled=True),
-    "VALT-SOFT, eager": ours(ValtSoft(EPSILON, temperature=2.0, reset_every=100, regulariser=3.0), compiled=False),
-    "VALT-SOFT, compiled": ours(ValtSoft(EPSILON, temperature=2.0, reset_every=100, regulariser=3.0), compiled=True),
+    "VALT-EPS, eager": ours(VALT_EPS, compiled=False),
+    "VALT-EPS, compiled": ours(VALT_EPS, compiled=True),
+    "VALT-SOFT, eager": ours(VALT_SOFT, compiled=False),
+    "VALT-SOFT, compiled": ours(VALT_SOFT, compiled=True),
     "Robust-SAC, compiled": ours(RobustRegulariser(EPSILON, 300.0), compiled=True),
     "TorchRL SACTrainer": torchrl,
     "Stable-Baselines3": sb3,

@@ -45,7 +45,7 @@ class Alternating:
         adversary_steps: Environment steps of the adversary per environment step of the agent.
         adversarial_ratio: Share of the agent's own steps that the adversary perturbs.
         regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
-        ramp: The regulariser's radius grows from 0 between these fractions of the training.
+        regulariser_ramp: Its radius grows from 0 between these fractions of the training.
 
     Example:
         >>> Alternating(0.15, PPO(learning_rate=3e-5, value_learning_rate=1e-5, entropy=1e-3)).adversary.batch
@@ -58,7 +58,7 @@ class Alternating:
     adversary_steps: float = 5.0
     adversarial_ratio: float = 0.5
     regulariser: float = 0.0
-    ramp: tuple[float, float] = (0.1, 0.8)
+    regulariser_ramp: tuple[float, float] = (0.1, 0.8)
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
@@ -69,7 +69,13 @@ class Alternating:
             check(given is None, f"`adversary` must leave `{name}` to the agent's training, got {given!r}.")
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
-        """The adversary in the environment and in the losses, and its own training."""
+        """The adversary in the environment and in the losses, and its own training.
+
+        Raises:
+            ValueError: If the learner is not on the CPU, where the adversary collects.
+        """
+        device = learner.normaliser.mean.device.type
+        check(device == "cpu", f"`device` must be cpu where a PPO adversary collects, got {device}.")
         ball, victim = LinfBall(self.epsilon), as_policy(learner.actor)
 
         def around(envs: Any) -> Any:
@@ -92,7 +98,7 @@ class Alternating:
             after=Turns(training, self.adversary_steps),
             parts={"adversary": training},
         )
-        return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed, ramp=self.ramp)
+        return regularised(hardening, learner, self, steps=steps, seed=seed)
 
 
 class Turns:

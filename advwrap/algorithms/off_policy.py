@@ -67,6 +67,7 @@ class OffPolicy(ABC):
         reward_scale: Factor on the rewards that the critics learn.
         prioritised: Prioritised replay, with the exponents alpha = 0.6 and beta from 0.4 to 1 at the end.
         huber: Whether the critics minimise the Huber loss instead of the squared error.
+        device: Where networks and replay buffer live, ``"cuda"`` say; the simulators stay on the CPU.
         compile: Whether the update is one compiled graph: 20 s to one minute at first, then about twice as fast.
         evaluate_every: Steps between two measurements of the agent, for keeping the best weights.
         checkpoint_every: Steps between two checkpoints, where the training writes into a folder.
@@ -88,6 +89,7 @@ class OffPolicy(ABC):
     reward_scale: float = field(default=0.1, kw_only=True)
     prioritised: bool = field(default=False, kw_only=True)
     huber: bool = field(default=False, kw_only=True)
+    device: str = field(default="cpu", kw_only=True)
     compile: bool = field(default=False, kw_only=True)
     evaluate_every: int = field(default=2_500, kw_only=True)
     checkpoint_every: int = field(default=10_000, kw_only=True)
@@ -138,7 +140,7 @@ class OffPolicy(ABC):
 
         Raises:
             TypeError: If the task has other spaces than the learner needs.
-            ValueError: If `start` or the checkpoint belongs to another training.
+            ValueError: If `start` or the checkpoint belongs to another training, or torch cannot use the device.
         """
         return OffPolicyTraining(self, start, out=out, score=score, advance=advance).run()
 
@@ -158,6 +160,7 @@ class OffPolicyTraining:
         score: Score | None = None,
         advance: Callable[[int], object] = lambda frames: None,
     ) -> None:
+        check_device(config.device)
         torch.manual_seed(config.seed)
         np.random.seed(config.seed)  # noqa: NPY002 - TorchRL's samplers and gymnasium tasks may read it
         self.config, self.out, self.advance = config, out, advance
@@ -166,11 +169,12 @@ class OffPolicyTraining:
         observations = self.tasks[0].observation_space
         if not (isinstance(observations, gym.spaces.Box) and len(observations.shape) == 1):
             raise TypeError(f"`env` must have vector observations, got {observations} in {config.env}.")
-        self.learner = config.learner(observations, self.tasks[0].action_space)
+        with torch.device(config.device):  # where everything is made
+            self.learner = config.learner(observations, self.tasks[0].action_space)
+            if start is not None:
+                self.take_over(start)
+            self.hardening: Hardening = config.defence.harden(self.learner, steps=config.steps, seed=config.seed)
         self.normaliser = self.learner.normaliser
-        if start is not None:
-            self.take_over(start)
-        self.hardening: Hardening = config.defence.harden(self.learner, steps=config.steps, seed=config.seed)
         self.beta = Linear(0.4, 1.0, config.steps)
         self.buffer = self._buffer()
         self.update = self._update()
@@ -196,7 +200,7 @@ class OffPolicyTraining:
     def environment(self) -> EnvBase:
         """The tasks, normalised, with the attack around them."""
         env = TransformedEnv(
-            SerialEnv(self.config.envs, [partial(GymWrapper, task) for task in self.tasks]),
+            SerialEnv(self.config.envs, [partial(GymWrapper, task, device=self.config.device) for task in self.tasks]),
             Compose(
                 RewardSum(),
                 RewardScaling(0.0, self.config.reward_scale),
@@ -210,7 +214,7 @@ class OffPolicyTraining:
     def _buffer(self) -> TensorDictReplayBuffer:
         config = self.config
         sampler = ProportionalSampler(config.steps, beta=self.beta) if config.prioritised else RandomSampler()
-        return TensorDictReplayBuffer(storage=LazyTensorStorage(config.steps), sampler=sampler)
+        return TensorDictReplayBuffer(storage=LazyTensorStorage(config.steps, device=config.device), sampler=sampler)
 
     def _update(self) -> Update:
         losses = [self.learner.loss, *self.hardening.losses]
@@ -346,7 +350,7 @@ class OffPolicyTraining:
         loss.target_qvalue_network_params.data.copy_(loss.qvalue_network_params.data)
         if hasattr(loss, "log_alpha"):
             loss.log_alpha.data.fill_(np.log(start.card["temperature"]))
-        self.normaliser.begin_with(start.normaliser)
+        self.learner.normaliser.begin_with(start.normaliser)
 
     def card(self) -> dict[str, Any]:
         """The configuration as JSON can hold it: with the command, one file that reproduces the run."""
@@ -364,9 +368,9 @@ class OffPolicyTraining:
         critics = []
         for i in range(2):
             critic = KINDS[self.config.kind].critic(learner.features, learner.actions, learner.hidden)
-            critic.load_state_dict({name: value[i] for name, value in stacked.items()})
+            critic.load_state_dict({name: value[i].cpu() for name, value in stacked.items()})
             critics.append(critic.requires_grad_(False))
-        actor = copy.deepcopy(network(learner)).requires_grad_(False)
+        actor = copy.deepcopy(network(learner)).cpu().requires_grad_(False)
         space = self.tasks[0].action_space
         low, high = (
             (torch.as_tensor(space.low), torch.as_tensor(space.high))
@@ -382,6 +386,14 @@ def network(learner: Learner) -> torch.nn.Module:
     """The network at the bottom of the learner's actor."""
     module: torch.nn.Module = learner.actor[0].module
     return module
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that torch does not know, or that this machine lacks."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as cause:
+        raise ValueError(f'`device` must be one that torch can use here, got {name!r}: {cause}. Fix: "cpu".') from cause
 
 
 class _Same:

@@ -57,6 +57,11 @@ class Task:
     reset_every: int = 2_000
     target_entropy: float | None = None
 
+    @property
+    def ramp(self) -> tuple[float, float]:
+        """Between which shares of the training the radius of the regulariser grows."""
+        return self.first, self.last
+
 
 TASKS: Mapping[str, Task] = {
     "HalfCheetah": Task(
@@ -99,12 +104,17 @@ def _attack_training(task: Task) -> Defence:
 
 
 def _robust(task: Task) -> Defence:
-    return RobustRegulariser(task.epsilon, task.regulariser[0], ramp=(task.first, task.last))
+    return RobustRegulariser(task.epsilon, task.regulariser[0], ramp=task.ramp)
 
 
 def _valt_eps(task: Task) -> Defence:
-    ramp = (0.0, task.last)
-    return ValtEps(task.epsilon, adversarial_ratio=task.ratio[0], ramp=ramp, regulariser=task.regulariser[1])
+    return ValtEps(
+        task.epsilon,
+        adversarial_ratio=task.ratio[0],
+        ramp=(0.0, task.last),
+        regulariser=task.regulariser[1],
+        regulariser_ramp=task.ramp,
+    )
 
 
 def _valt_soft(task: Task) -> Defence:
@@ -114,6 +124,7 @@ def _valt_soft(task: Task) -> Defence:
         adversarial_ratio=task.ratio[1],
         reset_every=task.reset_every,
         regulariser=task.regulariser[2],
+        regulariser_ramp=task.ramp,
     )
 
 
@@ -123,6 +134,7 @@ def _valt_sampled(task: Task) -> Defence:
         temperature=task.temperature,
         adversarial_ratio=task.ratio[1],
         regulariser=task.regulariser[2],
+        regulariser_ramp=task.ramp,
     )
 
 
@@ -133,7 +145,7 @@ def _alternating(task: Task, kind: AttackerKind) -> Defence:
         kind,
         adversary_steps=task.adversary_steps,
         regulariser=task.regulariser[3],
-        ramp=(task.first, task.last),
+        regulariser_ramp=task.ramp,
     )
 
 

@@ -7,6 +7,7 @@ NeurIPS 2020 (SA-PPO, SA-DDPG); for SAC: VALT, appendix D.2, eq. 58 and Table 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from advwrap.algorithms.defence import Hardening, Learner, between, check_radius
 from advwrap.errors import check
@@ -51,18 +52,28 @@ class RobustRegulariser:
         return Hardening(losses=(loss,), schedules=(radius,))
 
 
-def regularised(
-    hardening: Hardening,
-    learner: Learner,
-    epsilon: float,
-    coefficient: float,
-    *,
-    steps: int,
-    seed: int,
-    ramp: tuple[float, float] = (0.1, 0.8),
-) -> Hardening:
+class Regularised(Protocol):
+    """A defence with the regulariser besides."""
+
+    @property
+    def epsilon(self) -> float:
+        """The radius."""
+        ...
+
+    @property
+    def regulariser(self) -> float:
+        """The coefficient; 0 for none."""
+        ...
+
+    @property
+    def regulariser_ramp(self) -> tuple[float, float]:
+        """Between which fractions of the training the radius grows."""
+        ...
+
+
+def regularised(hardening: Hardening, learner: Learner, defence: Regularised, *, steps: int, seed: int) -> Hardening:
     """The same with the regulariser besides, as VALT adds it: two gradient steps; nothing if the coefficient is 0."""
-    if coefficient == 0:
+    if defence.regulariser == 0:
         return hardening
-    extra = RobustRegulariser(epsilon, coefficient, steps=2, ramp=ramp).harden(learner, steps=steps, seed=seed)
-    return hardening.with_losses(extra)
+    extra = RobustRegulariser(defence.epsilon, defence.regulariser, steps=2, ramp=defence.regulariser_ramp)
+    return hardening.with_losses(extra.harden(learner, steps=steps, seed=seed))

@@ -31,6 +31,7 @@ class ValtEps:
         ramp: Between these fractions of the training.
         steps: Gradient steps of PGD.
         regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
+        regulariser_ramp: Its radius grows from 0 between these fractions of the training.
         evaluation: Whether the critics' targets see the adversary; False is the paper's ablation "w/o PE".
         improvement: Whether the actor's loss sees the adversary; False is "w/o PI".
 
@@ -45,6 +46,7 @@ class ValtEps:
     ramp: tuple[float, float] = (0.0, 0.8)
     steps: int = 2
     regulariser: float = 0.0
+    regulariser_ramp: tuple[float, float] = (0.1, 0.8)
     evaluation: bool = True
     improvement: bool = True
 
@@ -61,4 +63,4 @@ class ValtEps:
         perturb = at_places(worst, root=self.improvement, next=self.evaluation, seed=seed)
         noise = Gated(Noise(ball), WithProbability(self.adversarial_ratio))
         hardening = Hardening(behaviour=noise, perturb=perturb, schedules=(kappa,))
-        return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed)
+        return regularised(hardening, learner, self, steps=steps, seed=seed)

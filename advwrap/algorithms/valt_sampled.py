@@ -30,6 +30,7 @@ class ValtSampled:
         samples: Candidates per observation.
         adversarial_ratio: Share of the environment steps in which the behaviour policy sees the adversary.
         regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
+        regulariser_ramp: Its radius grows from 0 between these fractions of the training.
         evaluation: Whether the critics' targets see the adversary.
         improvement: Whether the actor's loss sees the adversary.
 
@@ -43,6 +44,7 @@ class ValtSampled:
     samples: int = 4
     adversarial_ratio: float = 0.5
     regulariser: float = 0.0
+    regulariser_ramp: tuple[float, float] = (0.1, 0.8)
     evaluation: bool = True
     improvement: bool = True
 
@@ -63,4 +65,4 @@ class ValtSampled:
             behaviour=Gated(worst, WithProbability(self.adversarial_ratio)),
             perturb=at_places(worst, root=self.improvement, next=self.evaluation, seed=seed),
         )
-        return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed)
+        return regularised(hardening, learner, self, steps=steps, seed=seed)

@@ -40,6 +40,7 @@ class ValtSoft:
         reset_every: Environment steps between two resets, and gradient steps after each.
         learning_rate: Of the adversary.
         regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
+        regulariser_ramp: Its radius grows from 0 between these fractions of the training.
         evaluation: Whether the critics' targets see the adversary; False is the paper's ablation "w/o PE".
         improvement: Whether the actor's loss sees the adversary; False is "w/o PI".
 
@@ -54,6 +55,7 @@ class ValtSoft:
     reset_every: int = 2_000
     learning_rate: float = 3e-4
     regulariser: float = 0.0
+    regulariser_ramp: tuple[float, float] = (0.1, 0.8)
     evaluation: bool = True
     improvement: bool = True
 
@@ -78,7 +80,7 @@ class ValtSoft:
             after=relearning,
             parts={"adversary": relearning},
         )
-        return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed)
+        return regularised(hardening, learner, self, steps=steps, seed=seed)
 
 
 class Relearning:

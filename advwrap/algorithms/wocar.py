@@ -33,6 +33,7 @@ class Wocar:
         ramp: Radius and weight grow from 0 between these fractions of the training.
         steps: Gradient steps of the search for the worst action.
         regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
+        regulariser_ramp: Its radius grows from 0 between these fractions of the training.
 
     Example:
         >>> Wocar(0.15).kappa
@@ -45,6 +46,7 @@ class Wocar:
     ramp: tuple[float, float] = (0.0, 0.8)
     steps: int = 5
     regulariser: float = 0.0
+    regulariser_ramp: tuple[float, float] = (0.1, 0.8)
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
@@ -77,4 +79,4 @@ class Wocar:
             schedules=(radius, kappa),
             updaters=(SoftUpdate(worst, tau=learner.tau),),
         )
-        return regularised(hardening, learner, self.epsilon, self.regulariser, steps=steps, seed=seed)
+        return regularised(hardening, learner, self, steps=steps, seed=seed)

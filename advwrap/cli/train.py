@@ -28,6 +28,7 @@ def train(
     start: Path | None = None,
     steps: int | None = None,
     seed: tuple[int, ...] = (0,),
+    device: str = "cpu",
     compile: tyro.conf.DisallowNone[bool | None] = None,  # noqa: A002 - the field's word; None: the preset's
 ) -> None:
     """Train an agent, and write agent.safetensors, agent.json and the log.
@@ -45,12 +46,13 @@ def train(
         start: Folder of an agent to go on from; without it the networks begin at random.
         steps: Environment steps; by default the paper's for the task.
         seed: Of everything random; several are trained one after the other.
+        device: Where networks and replay buffer live: cpu, cuda, cuda:1.
         compile: Compile the update into one graph, or not: slow to begin, then about twice as fast. By default it is
             compiled for the tasks of the paper and for no others.
     """
     torch.set_num_threads(1)  # small networks are slower with more
     changes = {key: value for key, value in (("steps", steps), ("compile", compile)) if value is not None}
-    config = preset(name, env, **changes)
+    config = preset(name, env, device=device, **changes)
     if epsilon is not None:
         check(
             hasattr(config.defence, "epsilon"), f"`epsilon` must be left out for {name!r}.", fix="valt-eps, robust, ..."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from advwrap.attacks import Attack
 from advwrap.modules.rows import Rows, beside
-from advwrap.randomness import Streams, entropy, fold
+from advwrap.modules.streams import CallStreams
 from advwrap.sets import UNBOUNDED, Bounds
 
 
@@ -76,7 +75,7 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
         self.clean_key = beside(self.key, "clean_") if clean_key is None else unravel_key(clean_key)
         self.next = next
         self.bounds = bounds
-        self.seed(seed)
+        self.streams = CallStreams(seed)
         places: list[tuple[str, ...]] = [(), ("next",)] if next else [()]
         self.in_keys = [unravel_key((*place, self.key)) for place in places]
         self.out_keys = [unravel_key((*place, name)) for place in places for name in (self.key, self.clean_key)]
@@ -90,8 +89,7 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
 
     def seed(self, seed: int | None) -> None:
         """Begin the random streams anew."""
-        start = entropy() if seed is None else int(seed) % 2**63
-        self.random_state = torch.tensor([start, 0], device="cpu")  # the seed and the number of calls
+        self.streams.seed(seed)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Perturb in place, and return the tensordict."""
@@ -108,7 +106,7 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
         context = Rows(parts, self.key)
         clean = context.flat(self.key, truths)
         context.extra = {self.clean_key: clean, "agent_index": _agents(context, clean)}
-        perturbed = self.attack(clean, context=context, bounds=self.bounds, generator=self._streams(clean.shape[0]))
+        perturbed = self.attack(clean, context=context, bounds=self.bounds, generator=self.streams(clean.shape[0]))
         for part, truth, seen in zip(parts, truths, context.unflat(perturbed), strict=True):
             part.set(self.clean_key, truth)
             part.set(self.key, seen.detach())
@@ -122,21 +120,6 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
         raise KeyError(
             f"neither {self.clean_key!r} nor {self.key!r} is among {_names(part)}. Fix: Perturb(attack, key=...)."
         )
-
-    def _streams(self, rows: int) -> Streams:
-        # Arrays of one number each: the same lines run inside a compiled graph.
-        seed, call = self.random_state[:1].numpy(), self.random_state[1:].numpy()
-        keys = fold(fold(np.arange(rows), seed), call)
-        self.random_state[1] += 1
-        return Streams(keys)
-
-    def get_extra_state(self) -> Tensor:
-        """The random state, for `state_dict`."""
-        return self.random_state.clone()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Continue from a `state_dict`."""
-        self.random_state = state.cpu().clone()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.attack!r}, key={self.key!r}, next={self.next})"

@@ -29,13 +29,17 @@ class CallStreams(nn.Module):
     def seed(self, seed: int | None) -> None:
         """Begin anew."""
         start = entropy() if seed is None else int(seed) % 2**63
-        self.random_state = torch.tensor([start, 0], device="cpu")  # the seed and the number of calls
+        # On the device where networks are made: a compiled graph for a GPU must not reach for the CPU.
+        self.random_state = torch.tensor([start, 0])  # the seed and the number of calls
 
     def forward(self, rows: int) -> Streams:
         """The streams of the next call."""
         # Arrays of one number each: the same lines run inside a compiled graph.
-        seed, call = self.random_state[:1].numpy(), self.random_state[1:].numpy()
-        keys = fold(fold(np.arange(rows), seed), call)
+        seed, call = self.random_state[:1], self.random_state[1:]
+        if seed.device.type == "cpu":
+            keys = fold(fold(np.arange(rows), seed.numpy()), call.numpy())
+        else:
+            keys = fold(fold(torch.arange(rows, device=seed.device), seed), call)
         self.random_state[1] += 1
         return Streams(keys)
 
@@ -45,4 +49,4 @@ class CallStreams(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Continue from a `state_dict`."""
-        self.random_state = state.cpu().clone()
+        self.random_state = state.to(self.random_state.device, copy=True)

@@ -172,7 +172,7 @@ class AdversarialObs(Injecting):
         """A copy with the same attack, and with a clock of its own."""
         twin = super().clone()
         twin.replay = self._replay()
-        twin.replay.random_state = self.replay.random_state.clone()
+        twin.replay.streams.load_state_dict(self.replay.streams.state_dict())
         return twin
 
     def _replay(self) -> Perturb:

@@ -46,6 +46,16 @@ def test_tables(
     assert (learned.epsilon, numbers, learned.learning_rate) == (epsilon, soft, 3e-4)
 
 
+@pytest.mark.parametrize(
+    ("env", "last"), [("HalfCheetah-v5", 0.8e6), ("Hopper-v5", 0.4e6), ("Walker2d-v5", 1.3e6), ("Ant-v5", 2.7e6)]
+)
+@pytest.mark.parametrize("name", ["robust", "valt-eps", "valt-soft", "valt-sampled", "sac-ppo"])
+def test_the_radius_of_the_regulariser_grows_from_a_hundred_thousand_steps_on(name: str, env: str, last: float) -> None:
+    config = preset(name, env)
+    ramp = getattr(config.defence, "ramp" if name == "robust" else "regulariser_ramp")
+    assert [config.steps * share for share in ramp] == pytest.approx([1e5, last])
+
+
 def test_every_name_is_a_learner_with_a_defence() -> None:
     learners = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
     for name in NAMES:
