@@ -61,8 +61,8 @@ def halfcheetah() -> Experiment:
     """A tenth of the paper's steps, which its schedules are shortened to.
 
     With a tenth of the steps the critics' values are a small part of what they become, so what is weighed against them
-    is smaller too: the regularisers of Robust-SAC and VALT-EPS are a thirtieth of the paper's (with 300 / 10, Robust-SAC
-    is far behind after 68 000 steps; with 30, VALT-EPS learned nothing), the temperature of VALT-SOFT is a quarter.
+    is smaller too: the regularisers of Robust-SAC and VALT-EPS are a thirtieth of the paper's (with a tenth, Robust-SAC
+    learned little; with all of it, VALT-EPS learned nothing), the temperature of VALT-SOFT is a quarter.
     kappa of VALT-EPS grows later. SA-RL learns by SAC: by PPO, with ten times the steps, it was weaker than PGD.
     """
 
