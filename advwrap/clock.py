@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from advwrap.errors import check
+from advwrap.past import Past
 from advwrap.randomness import Streams, entropy, fold
 
 ACTIONS = 1 << 32
@@ -54,6 +55,8 @@ class EpisodeClock:
         self.agent = np.tile(np.arange(agents), rows)
         self._agent_index = torch.from_numpy(self.agent)
         self._agent_count = torch.full_like(self._agent_index, agents)
+        self.past: dict[str, Past] = {}
+        """What the attacked channels carried, by their names, where an attack looks back."""
         self.seed(None)
 
     def seed(self, seeds: Sequence[int] | None) -> None:
@@ -64,6 +67,7 @@ class EpisodeClock:
         self.seeds = np.array([int(seed) % 2**63 for seed in seeds], dtype=np.int64)
         self.episode = np.zeros_like(self.seeds)
         self.step, self.attacked = np.zeros_like(self.agent), np.zeros_like(self.agent)
+        self.past.clear()
         self._new_keys()
 
     def seed_rows(self, seeds: Mapping[int, int]) -> None:
@@ -117,9 +121,24 @@ class EpisodeClock:
             perturbed = perturbed & acted
         self.attacked = self.attacked + perturbed
 
+    def past_of(self, name: str, depth: int, clean: np.ndarray) -> Past:
+        """What the channel of this name carried; from now on its last `depth` values are kept.
+
+        Args:
+            name: Of the channel.
+            depth: How far its attack looks back.
+            clean: Rows of it, for their shape and dtype.
+        """
+        past = self.past.get(name)
+        if past is None or not past.fits(depth, clean.shape[1:]):
+            past = self.past[name] = Past(len(self.agent), depth, clean.shape[1:], clean.dtype)
+        return past
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything needed to continue bit for bit."""
-        return {name: torch.tensor(getattr(self, name)) for name in _COUNTS}
+        counts = {name: torch.tensor(getattr(self, name)) for name in _COUNTS}
+        past = {f"past.{name}": past.state_dict() for name, past in self.past.items()}
+        return {**counts, **{f"{name}.{part}": value for name, kept in past.items() for part, value in kept.items()}}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from `state_dict`.
@@ -137,6 +156,12 @@ class EpisodeClock:
             )
         for name in _COUNTS:
             setattr(self, name, state[name].cpu().numpy().copy())
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key in state:
+            if key.startswith("past."):
+                name, _, part = key.removeprefix("past.").rpartition(".")
+                parts.setdefault(name, {})[part] = state[key]
+        self.past = {name: Past.restored(kept) for name, kept in parts.items()}
         self._new_keys()
 
     def _clear(self, rows: int | np.ndarray | slice) -> None:
@@ -144,6 +169,8 @@ class EpisodeClock:
             count = getattr(self, name).reshape(self.rows, self.agents).copy()
             count[rows] = 0
             setattr(self, name, count.reshape(-1))
+        for past in self.past.values():
+            past.forget(np.arange(len(self.agent)).reshape(self.rows, self.agents)[rows].reshape(-1))
 
     def _new_keys(self) -> None:
         """Keys change with the episode only; within it, a step is a position in the stream."""

@@ -1,6 +1,6 @@
 """How robust are VALT and its baselines? Trains every method, attacks every agent, writes tables and curves.
 
-    python benchmarks/observation.py halfcheetah [--workers 2] [--out docs/results/halfcheetah]
+    python benchmarks/observation.py halfcheetah|pendulum|cartpole [--workers 2] [--out docs/results/halfcheetah]
 
 Agents go to runs/NAME/METHOD/seed-N, with their checkpoints; those that are finished are not trained again, and cells
 that were measured are not measured again, so that the command may be stopped and repeated. It leaves results.json,
@@ -24,11 +24,27 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from advwrap.algorithms import OffPolicy, preset
+from advwrap.algorithms import (
+    PPO,
+    SAC,
+    TD3,
+    Alternating,
+    Defence,
+    DiscreteSAC,
+    OffPolicy,
+    RobustRegulariser,
+    Undefended,
+    ValtEps,
+    ValtSoft,
+    Wocar,
+    preset,
+)
 from advwrap.evaluation import ObservationSuite, evaluate_suite, write_report
+from advwrap.evaluation.attack_makers import RobustSarsaScan
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
 from advwrap.training import load_agent, save_agent
+from advwrap.wrappers import PAAD
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,52 @@ def halfcheetah() -> Experiment:
     return Experiment("HalfCheetah-v5", 0.15, methods, (0, 1), ObservationSuite(learned=("SA-RL (SAC)",)))
 
 
-EXPERIMENTS = {"halfcheetah": halfcheetah}
+def pendulum() -> Experiment:
+    """Minutes per agent, so that every learner and every defence has its five seeds."""
+
+    def small(defence: Defence | None = None, learner: type[OffPolicy] = SAC) -> OffPolicy:
+        return learner("InvertedDoublePendulum-v5", defence or Undefended(), steps=30_000, compile=True)
+
+    eps = ValtEps(0.05, kappa=0.5, ramp=(0.3, 0.8))
+    adversary = PPO(horizon=64, minibatches=8, learning_rate=1e-3)
+    methods = {
+        "sac": small(),
+        "robust-sac": small(RobustRegulariser(0.05, 0.1)),
+        "wocar-sac": small(Wocar(0.05)),
+        "sac-ppo": small(Alternating(0.05, adversary)),
+        "pa-sac-ppo": small(Alternating(0.05, adversary, PAAD())),
+        "valt-eps-sac": small(eps),
+        "valt-soft-sac": small(ValtSoft(0.05, temperature=2.0)),
+        "td3": small(learner=TD3),
+        "valt-eps-td3": small(eps, TD3),
+    }
+    return Experiment("InvertedDoublePendulum-v5", 0.045, methods, range(5), light())
+
+
+def cartpole() -> Experiment:
+    """Discrete actions."""
+
+    def small(defence: Defence | None = None) -> OffPolicy:
+        return DiscreteSAC("CartPole-v1", defence or Undefended(), steps=15_000, compile=True)
+
+    methods = {
+        "discrete-sac": small(),
+        "valt-eps-discrete-sac": small(ValtEps(0.2, kappa=0.5, ramp=(0.3, 0.8))),
+        "valt-soft-discrete-sac": small(ValtSoft(0.2, temperature=1.0)),
+    }
+    return Experiment("CartPole-v1", 0.2, methods, range(5), light())
+
+
+def light() -> ObservationSuite:
+    """Attackers that cost a minute or two each."""
+    return ObservationSuite(
+        learned=("SA-RL (SAC)",),
+        sac=(SAC("", steps=15_000, compile=True),),
+        sarsa=RobustSarsaScan(eps=(0.15,), reg=(0.3, 3.0)),
+    )
+
+
+EXPERIMENTS = {"halfcheetah": halfcheetah, "pendulum": pendulum, "cartpole": cartpole}
 
 
 def main(name: tyro.conf.Positional[str], workers: int = 1, runs: Path = Path("runs"), out: Path | None = None) -> None:

@@ -1,6 +1,7 @@
 """Attacks: how is the perturbation searched?"""
 
 from advwrap.attacks.budgets import (
+    After,
     Always,
     AtMost,
     Budget,
@@ -9,8 +10,9 @@ from advwrap.attacks.budgets import (
     OnlyAgents,
     WithProbability,
 )
-from advwrap.attacks.combinators import Gated, Mixture, Worst
+from advwrap.attacks.combinators import Confined, Gated, Mixture, Worst
 from advwrap.attacks.directed import Push, Steered, policy_direction
+from advwrap.attacks.faults import Bias, Delay, Dropout, Gain, Quantised, Saturated, Stuck, sticky
 from advwrap.attacks.gradient import FGSM, PGD, Langevin
 from advwrap.attacks.learned import Learned
 from advwrap.attacks.plain import GaussianNoise, Identity, Noise, RandomVertex
@@ -20,13 +22,19 @@ from advwrap.attacks.search import Corners, CrossEntropyMethod, RandomSearch, Se
 __all__ = [
     "FGSM",
     "PGD",
+    "After",
     "Always",
     "AtMost",
     "Attack",
+    "Bias",
     "Budget",
+    "Confined",
     "Corners",
     "CrossEntropyMethod",
+    "Delay",
+    "Dropout",
     "EveryNth",
+    "Gain",
     "GapAbove",
     "Gated",
     "GaussianNoise",
@@ -37,13 +45,17 @@ __all__ = [
     "Noise",
     "OnlyAgents",
     "Push",
+    "Quantised",
     "RandomSearch",
     "RandomVertex",
+    "Saturated",
     "Search",
     "Square",
     "Steered",
     "Strategy",
+    "Stuck",
     "WithProbability",
     "Worst",
     "policy_direction",
+    "sticky",
 ]

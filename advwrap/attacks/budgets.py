@@ -129,6 +129,33 @@ class EveryNth(Budget):
 
 
 @dataclass(frozen=True)
+class After(Budget):
+    """From step n of the episode on: a machine that breaks, say.
+
+    Args:
+        n: The first step attacked; step 0 is the observation of the reset, or the first action.
+
+    Raises:
+        ValueError: If `n` is no integer >= 0; when called, if nobody counts the steps.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import After, Streams
+        >>> After(2)(torch.zeros(4, 3), {"episode_step": torch.arange(4)}, Streams.seeded(range(4)))
+        tensor([False, False,  True,  True])
+    """
+
+    n: int
+
+    def __post_init__(self) -> None:
+        check_integer("n", self.n, least=0)
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """By the step of the episode."""
+        return count(context, "episode_step", self) >= self.n
+
+
+@dataclass(frozen=True)
 class AtMost(Budget):
     """At most n attacked steps per episode and row: a step counts when what the victim sees really differs.
 

@@ -1,4 +1,4 @@
-"""Attacks made of attacks: a random choice, the worst of several, and only when a budget allows it."""
+"""Attacks made of attacks: a random choice, the worst of several, only when a budget allows it, only so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from advwrap.attacks.ascent import better, evaluate
 from advwrap.attacks.budgets import Budget
 from advwrap.attacks.protocol import Attack
-from advwrap.attacks.region import check_batch
+from advwrap.attacks.region import AnySet, check_batch, region
 from advwrap.attacks.some_rows import SomeRows
 from advwrap.errors import check
 from advwrap.objectives import Objective
@@ -175,6 +175,39 @@ class Gated:
         streams = as_streams(generator, clean)
         rows = self.budget(clean, context, streams).to(clean.device)
         return on_rows(self.attack, rows, clean.detach().clone(), clean, context, bounds, streams)
+
+
+@dataclass(frozen=True, eq=False)
+class Confined:
+    """An attack whose result is brought into a set: a fault that is no larger than epsilon, say.
+
+    x = s + P(attack(s) - s), P the projection on the set
+
+    Args:
+        attack: What to do.
+        within: Where the perturbation may live.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import Confined, Gain, LinfBall
+        >>> Confined(Gain(0.0), within=LinfBall(0.1))(torch.ones(1, 2))
+        tensor([[0.9000, 0.9000]])
+    """
+
+    attack: Attack
+    within: AnySet
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch."""
+        area = region(clean, self.within, bounds)
+        return area.seal(area.project(self.attack(clean, context=context, bounds=bounds, generator=generator)))
 
 
 def on_rows(

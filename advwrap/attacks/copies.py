@@ -34,6 +34,17 @@ def parts(thing: object) -> Iterator[object]:
             yield from parts(part)
 
 
+def memory(attack: object) -> int:
+    """How many steps the attack looks back: the largest `memory` of its parts; 0 for most.
+
+    Example:
+        >>> from advwrap import Identity
+        >>> memory(Identity())
+        0
+    """
+    return max(int(getattr(part, "memory", 0)) for part in parts(attack))
+
+
 def changes(attack: object) -> bool:
     """Whether a copy of the attack may grow stale: it holds a victim, or a radius on a schedule.
 

@@ -69,12 +69,13 @@ class Clocked(Transform):  # type: ignore[misc]
         self._clock: EpisodeClock | None = None
         self._saved: dict[str, Tensor] = {}  # counts of a checkpoint, until there is a clock
         self._made: tuple[Any, Attack] | None = None
+        self._depth: tuple[Attack, int] | None = None
         self._facts: Facts | None = None
         self._process: int | None = None
         self._home: weakref.ref[EnvBase] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("attack", "_made"):
+        if name in ("attack", "_made", "_depth"):
             # Networks inside an attack must not become parts of the environment.
             self.__dict__[name] = value
         else:

@@ -12,6 +12,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from advwrap.attacks import Attack
+from advwrap.attacks.copies import memory
 from advwrap.clock import EpisodeClock
 from advwrap.modules.rows import Rows, group_of
 from advwrap.transforms.agents import Mask
@@ -74,20 +75,33 @@ class Injecting(Clocked):
         chosen = None if who is None else torch.from_numpy(who).to(clean.device)
         rows = clean if chosen is None else clean[chosen]
         counts = clock.context(streams)
+        attack = self.current_attack()
+        if depth := self._looks_back(attack):
+            past = clock.past_of("rows", depth, rows.numpy(force=True))
+            looked = slice(None) if streams is None else streams
+            counts |= past.context(looked)
         known: dict[Any, Any] = {name: value.to(clean.device) for name, value in counts.items()}
         for name, value in ({} if extra is None else extra).items():
             known[name] = value if chosen is None else value[chosen]
         context = Rows([data], self.key, who=who, extra=known)
         if rows.is_floating_point() and bool(torch.isnan(rows).any()):
             check_no_nan(rows, self._over(context), self.key)
-        seen = self.current_attack()(rows, context=context, bounds=facts.bounds, generator=clock.streams(streams))
+        seen = attack(rows, context=context, bounds=facts.bounds, generator=clock.streams(streams))
         seen = seen if settle is None else settle(seen, rows, context)
+        if depth:
+            past.push(rows.numpy(force=True), seen.numpy(force=True), looked)
         count(clock, (seen != rows).reshape(rows.shape[0], -1).any(1), streams)
         if chosen is None:
             return seen
         merged = others.clone()
         merged[chosen] = seen
         return merged
+
+    def _looks_back(self, attack: Attack) -> int:
+        """How many steps; asked of a new attack only, since it walks through its parts."""
+        if self._depth is None or self._depth[0] is not attack:
+            self._depth = attack, memory(attack)
+        return self._depth[1]
 
     def _who(self, data: TensorDictBase, mask: Mask | None, agents: int) -> Mask | None:
         """Which rows are attacked: of the environments in the mask, the agents that are alive."""

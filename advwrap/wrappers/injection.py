@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from advwrap.attacks import Attack
+from advwrap.attacks.copies import memory
 from advwrap.clock import EpisodeClock
+from advwrap.past import Past
 from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.wrappers.entry import AnySpace
 from advwrap.wrappers.parts import check_reaches_integers
@@ -75,6 +77,7 @@ class Injection:
         if isinstance(self.space, spaces.Box) and not self._float:
             check_reaches_integers(attack)
         self._attack = attack
+        self._memory = memory(attack)
         self._on_rows = None if self._moves else getattr(attack, "on_rows", None)
 
     def rows(self, value: Any) -> Array:
@@ -92,6 +95,7 @@ class Injection:
             who: Which streams of the clock the rows are (indices); all of them by default.
         """
         perturbed = self.perturb(clean, known, who)
+        self.remember(clean, perturbed, who)
         if len(clean) == 1:
             changed = np.array([perturbed.tobytes() != clean.tobytes()])
         else:
@@ -101,6 +105,11 @@ class Injection:
         else:
             self.count(changed, who)
         return perturbed
+
+    def remember(self, clean: Array, perturbed: Array, who: Array | None = None) -> None:
+        """Keep what was carried, if the attack looks back."""
+        if self._memory:
+            self._past(clean).push(clean, perturbed, slice(None) if who is None else who)
 
     def count(self, changed: Array, who: Array) -> None:
         """Count an attack call on some streams of the clock."""
@@ -126,6 +135,8 @@ class Injection:
         context = self.clock.context(who)
         if known:
             context = {**known, **context}
+        if self._memory:
+            context |= self._past(working).context(slice(None) if who is None else who)
         if self._moves:
             rows = rows.to(self.device)
             context = {name: value.to(self.device) for name, value in context.items()}
@@ -137,6 +148,9 @@ class Injection:
             )
         result: Array = perturbed.numpy(force=True)
         return result.copy() if perturbed.data_ptr() == rows.data_ptr() else result
+
+    def _past(self, clean: Array) -> Past:
+        return self.clock.past_of(self.what, self._memory, clean)
 
     def _integers(self, clean: Array, result: Array, working: Array) -> Array:
         if working.dtype.kind == "f":

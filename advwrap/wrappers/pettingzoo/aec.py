@@ -119,7 +119,10 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
         if agent in self._team_of:
             injection = self._team_of[agent].injection
             changed = np.array([turn is not None and turn.attacked])
-            injection.count(changed, self._who([agent]))
+            who = self._who([agent])
+            if turn is not None and turn.seen is not None and turn.clean is not None:
+                injection.remember(turn.clean[None], turn.seen[None], who)
+            injection.count(changed, who)
 
     @property
     def infos(self) -> dict[Agent, dict[str, Any]]:
