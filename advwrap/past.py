@@ -38,7 +38,7 @@ class Past:
 
     def fits(self, depth: int, shape: tuple[int, ...]) -> bool:
         """Whether it holds so many values of this shape."""
-        return self.intended.shape[1:] == (depth, *shape)
+        return tuple(self.intended.shape[1:]) == (depth, *shape)
 
     def context(self, who: Array | slice) -> dict[str, Tensor]:
         """For the attack: ``past_intended`` and ``past_executed`` [B, depth, ...], and how many of them are known.
