@@ -135,7 +135,7 @@ def light() -> ObservationSuite:
     return ObservationSuite(
         learned=("SA-RL (SAC)",),
         sac=(SAC("", steps=15_000, compile=True),),
-        sarsa=RobustSarsaScan(eps=(0.15,), reg=(0.3, 3.0)),
+        sarsa=RobustSarsaScan(eps=(0.15,), reg=(1.0,)),
     )
 
 

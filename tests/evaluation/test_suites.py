@@ -18,7 +18,7 @@ from advwrap.evaluation import attack_makers as module
 from advwrap.evaluation.attack_makers import AttackMaker, RobustSarsaScan
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
 from advwrap.evaluation.suites import GradientSuite
-from advwrap.losses import SarsaTraining
+from advwrap.losses import RobustSarsa, SarsaTraining, ShuffledSarsa
 from advwrap.training import KINDS, Normaliser, TrainedAgent
 
 
@@ -79,18 +79,22 @@ def test_discrete_agents_have_no_robust_sarsa_column() -> None:
     assert results.attacks == ("uniform", "MAD", "PGD")
 
 
-def test_the_strongest_of_several_attackers_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Robust Sarsa: the critic of the scan under which the agent returns least."""
+def test_the_strongest_of_several_critics_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Robust Sarsa: of both kinds, the critic of the scan under which the agent returns least."""
     torch.manual_seed(0)
-    critics = {(0.1, reg): nn.Linear(4, 1) for reg in (0.3, 1.0, 3.0)}
-    monkeypatch.setattr(module, "scan_robust_sarsa", lambda *_, **__: critics)
-    returns = iter([5.0, 1.0, 3.0])
+    critics = {kind: {(0.1, reg): nn.Linear(4, 1) for reg in (0.3, 1.0, 3.0)} for kind in (RobustSarsa, ShuffledSarsa)}
+    monkeypatch.setattr(module, "scan_robust_sarsa", lambda *_, kind, **__: critics[kind])
+    returns = iter([5.0, 4.0, 3.0, 6.0, 1.0, 2.0])
     monkeypatch.setattr(module, "mean_return", lambda agent, attack, episodes: next(returns))
     one = agent()
     found = SHORT.sarsa(one, 0.1)
     observation, context = torch.randn(4, 3), None
     expected = PGD(
-        LowValue(one.policy, critics[0.1, 1.0]), within=LinfBall(0.1), steps=10, step_size=0.1, random_start=0.1
+        LowValue(one.policy, critics[ShuffledSarsa][0.1, 1.0]),
+        within=LinfBall(0.1),
+        steps=10,
+        step_size=0.1,
+        random_start=0.1,
     )
     streams = [torch.Generator().manual_seed(0) for _ in "12"]
     pair = [a(observation, context=context, generator=g) for a, g in zip((found, expected), streams, strict=True)]
