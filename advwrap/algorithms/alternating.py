@@ -15,7 +15,7 @@ import numpy as np
 
 from advwrap.algorithms.defence import Batches, Hardening, Learner, check_radius, check_share
 from advwrap.algorithms.ppo import PPO, PPOTraining
-from advwrap.algorithms.robust_regulariser import regularised
+from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.attacks import Gated, WithProbability
 from advwrap.errors import check
 from advwrap.modules import Perturb
@@ -64,6 +64,9 @@ class Alternating:
         check_radius(self.epsilon)
         check(self.adversary_steps > 0, f"`adversary_steps` must be > 0, got {self.adversary_steps}.")
         check_share("adversarial_ratio", self.adversarial_ratio)
+        check_regulariser(self)
+        if isinstance(self.kind, type) or not hasattr(self.kind, "around"):
+            raise TypeError(f"`kind` must be SARL() or PAAD(), got {self.kind!r}.")
         for name in ("env", "wrap", "normaliser"):
             given = getattr(self.adversary, name)
             check(given is None, f"`adversary` must leave `{name}` to the agent's training, got {given!r}.")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from advwrap.algorithms.defence import Hardening, Learner, between, check_share
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp, check_share
 from advwrap.attacks import PGD, Mixture, Noise
-from advwrap.errors import check
 from advwrap.modules import Perturb
 from advwrap.objectives import LowValue
 from advwrap.sets import LinfBall
@@ -40,9 +39,9 @@ class TrainingAttack:
     ramp: tuple[float, float] = field(default=(0.1, 0.5))
 
     def __post_init__(self) -> None:
-        check(self.epsilon > 0, f"`epsilon` must be > 0, got {self.epsilon}.", fix="Undefended() for none.")
+        check_radius(self.epsilon)
         check_share("kappa", self.kappa)
-        check(0 <= self.ramp[0] < self.ramp[1] <= 1, f"`ramp` must rise within [0, 1], got {self.ramp}.")
+        check_ramp("ramp", self.ramp)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """The same attack in the environment and on the batches, on the live networks."""

@@ -16,9 +16,9 @@ from advwrap.attacks import Attack, Identity
 from advwrap.errors import check
 from advwrap.modules import Perturb
 from advwrap.sets import Linear
+from advwrap.sets.coefficient import Coefficient
 from advwrap.training.checkpoint import Stateful
 from advwrap.training.running_normaliser import RunningNormaliser
-from advwrap.training.update import Coefficient
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Learner:
         gamma: Discount.
         tau: Share of the new weights in the target networks per update.
         compile: Whether its update is one compiled graph.
-        every: Terms of the loss that count only in every n-th step.
+        delay: Updates of the critics per update of the actor and of the target networks.
 
     Attributes:
         normaliser: The statistics of the observations; the training moves them.
@@ -58,7 +58,7 @@ class Learner:
     gamma: float
     tau: float
     compile: bool = False
-    every: Mapping[str, int] = field(default_factory=dict)
+    delay: int = 1
     normaliser: RunningNormaliser = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +77,7 @@ class Hardening:
         behaviour: What the policy suffers while it collects.
         perturb: What a sampled batch suffers before the losses.
         losses: Further losses, trained by the same optimiser.
+        actor_terms: Names of their terms that train the actor: they rest when it rests.
         weights: Coefficients of terms of any loss.
         schedules: What moves with the environment steps.
         updaters: Of the target networks of the further losses.
@@ -88,6 +89,7 @@ class Hardening:
     behaviour: Attack = field(default_factory=Identity)
     perturb: Perturb | None = None
     losses: tuple[nn.Module, ...] = ()
+    actor_terms: tuple[str, ...] = ()
     weights: Mapping[str, Coefficient] = field(default_factory=dict)
     schedules: tuple[Linear, ...] = ()
     updaters: tuple[SoftUpdate, ...] = ()
@@ -96,7 +98,12 @@ class Hardening:
 
     def with_losses(self, other: Hardening) -> Hardening:
         """These parts, and the losses of `other` besides."""
-        return replace(self, losses=(*self.losses, *other.losses), schedules=(*self.schedules, *other.schedules))
+        return replace(
+            self,
+            losses=(*self.losses, *other.losses),
+            actor_terms=(*self.actor_terms, *other.actor_terms),
+            schedules=(*self.schedules, *other.schedules),
+        )
 
 
 class Defence(Protocol):
@@ -126,9 +133,13 @@ def check_share(name: str, share: float) -> None:
     check(0 <= share <= 1, f"`{name}` must be in [0, 1], got {share}.")
 
 
+def check_ramp(name: str, ramp: tuple[float, float]) -> None:
+    """Refuse what does not grow within the training."""
+    check(len(ramp) == 2 and 0 <= ramp[0] < ramp[1] <= 1, f"`{name}` must rise within [0, 1], got {ramp}.")
+
+
 def between(ramp: tuple[float, float], start: float, end: float, *, steps: int) -> Linear:
     """A schedule that moves from `start` to `end` between two fractions of a training of so many steps."""
-    check(0 <= ramp[0] < ramp[1] <= 1, f"a ramp must rise within [0, 1], got {ramp}.")
     begin, stop = (int(fraction * steps) for fraction in ramp)
     return Linear(start, end, max(stop - begin, 1), begin=begin)
 

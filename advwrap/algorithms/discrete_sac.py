@@ -15,7 +15,7 @@ from torch import nn
 from torchrl.modules import MLP, OneHotCategorical, ProbabilisticActor, ValueOperator
 from torchrl.objectives import DiscreteSACLoss, SoftUpdate
 
-from advwrap.algorithms.defence import Learner
+from advwrap.algorithms.defence import Learner, check_share
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.training.agent_networks import mlp
 
@@ -42,6 +42,10 @@ class DiscreteSAC(OffPolicy):
     entropy_share: float = field(default=0.3, kw_only=True)
 
     kind: ClassVar[str] = "categorical"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("entropy_share", self.entropy_share)
 
     def learner(self, observations: gym.spaces.Box, actions: gym.Space[Any]) -> Learner:
         """The networks and the loss.

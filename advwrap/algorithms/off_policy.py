@@ -62,6 +62,7 @@ class OffPolicy(ABC):
         hidden: Units of the hidden layers of all networks.
         learning_rate: Of all networks.
         batch_size: Transitions per update.
+        capacity: Of the replay buffer; a shorter training keeps every transition.
         gamma: Discount.
         tau: Share of the new weights in the target critics per update.
         reward_scale: Factor on the rewards that the critics learn.
@@ -84,6 +85,7 @@ class OffPolicy(ABC):
     hidden: tuple[int, ...] = field(default=(64, 64), kw_only=True)
     learning_rate: float = field(default=1e-3, kw_only=True)
     batch_size: int = field(default=256, kw_only=True)
+    capacity: int = field(default=1_000_000, kw_only=True)
     gamma: float = field(default=0.99, kw_only=True)
     tau: float = field(default=0.005, kw_only=True)
     reward_scale: float = field(default=0.1, kw_only=True)
@@ -105,6 +107,7 @@ class OffPolicy(ABC):
             "envs",
             "frames_per_batch",
             "batch_size",
+            "capacity",
             "evaluate_every",
             "checkpoint_every",
             "log_every",
@@ -115,6 +118,12 @@ class OffPolicy(ABC):
             f"`frames_per_batch` must be a multiple of `envs` ({self.envs}), got {self.frames_per_batch}.",
         )
         check(0 < self.gamma < 1, f"`gamma` must be in (0, 1), got {self.gamma}.")
+        check(0 < self.tau <= 1, f"`tau` must be in (0, 1], got {self.tau}.")
+        check(self.learning_rate > 0, f"`learning_rate` must be > 0, got {self.learning_rate}.")
+        check(self.reward_scale > 0, f"`reward_scale` must be > 0, got {self.reward_scale}.")
+        check(self.random_steps >= 0, f"`random_steps` must be >= 0, got {self.random_steps}.")
+        check(all(units >= 1 for units in self.hidden), f"`hidden` must hold sizes >= 1, got {self.hidden}.")
+        check(0 <= self.seed < 2**32, f"`seed` must be in [0, 2**32), got {self.seed}.")
 
     @abstractmethod
     def learner(self, observations: gym.spaces.Box, actions: gym.Space[Any]) -> Learner:
@@ -213,8 +222,9 @@ class OffPolicyTraining:
 
     def _buffer(self) -> TensorDictReplayBuffer:
         config = self.config
-        sampler = ProportionalSampler(config.steps, beta=self.beta) if config.prioritised else RandomSampler()
-        return TensorDictReplayBuffer(storage=LazyTensorStorage(config.steps, device=config.device), sampler=sampler)
+        size = min(config.capacity, config.steps)
+        sampler = ProportionalSampler(size, beta=self.beta) if config.prioritised else RandomSampler()
+        return TensorDictReplayBuffer(storage=LazyTensorStorage(size, device=config.device), sampler=sampler)
 
     def _update(self) -> Update:
         losses = [self.learner.loss, *self.hardening.losses]
@@ -226,7 +236,7 @@ class OffPolicyTraining:
             adam(losses, self.learner.learning_rate),
             prepare=prepare,
             weights=self.hardening.weights,
-            every=self.learner.every,
+            every=dict.fromkeys(("loss_actor", *self.hardening.actor_terms), self.learner.delay),
             compile=self.config.compile,
         )
 
@@ -262,8 +272,7 @@ class OffPolicyTraining:
             trainer.register_op("batch_process", replay.extend)
             trainer.register_op("process_optim_batch", replay.sample)
             trainer.register_op("post_loss", self._prioritise)
-            for updater in (self.learner.updater, *self.hardening.updaters):
-                trainer.register_op("post_optim", updater.step)
+            trainer.register_op("post_optim", self._move_targets)
             trainer.register_op("post_optim_complete_log", self._log_losses)
         trainer.register_op("post_steps", self._follow)
         if self.hardening.after is not None:
@@ -280,6 +289,11 @@ class OffPolicyTraining:
         for first in range(0, count, TOGETHER):
             rows = size * min(TOGETHER, count - first)
             yield from normalise_batch(self.normaliser, self.buffer.sample(rows)).split(size)
+
+    def _move_targets(self) -> None:
+        if self.update.steps % self.learner.delay == 0:
+            for updater in (self.learner.updater, *self.hardening.updaters):
+                updater.step()
 
     def _follow(self) -> None:
         """Move everything that is a function of time: its unit is the environment step."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from advwrap.algorithms.defence import Hardening, Learner, between, check_radius
-from advwrap.errors import check
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp
+from advwrap.errors import check_integer
 from advwrap.losses import SmoothPolicy
 from advwrap.sets import LinfBall
+from advwrap.sets.coefficient import check_coefficient
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class RobustRegulariser:
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
-        check(self.coefficient >= 0, f"`coefficient` must be >= 0, got {self.coefficient}.")
+        check_coefficient("coefficient", self.coefficient)
+        check_ramp("ramp", self.ramp)
+        check_integer("steps", self.steps, least=1)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """One more loss."""
@@ -49,7 +52,7 @@ class RobustRegulariser:
         loss = SmoothPolicy.sgld(
             learner.actor, within=LinfBall(radius), steps=self.steps, coefficient=self.coefficient, seed=seed
         )
-        return Hardening(losses=(loss,), schedules=(radius,))
+        return Hardening(losses=(loss,), actor_terms=("loss_smooth",), schedules=(radius,))
 
 
 class Regularised(Protocol):
@@ -69,6 +72,12 @@ class Regularised(Protocol):
     def regulariser_ramp(self) -> tuple[float, float]:
         """Between which fractions of the training the radius grows."""
         ...
+
+
+def check_regulariser(defence: Regularised) -> None:
+    """Refuse numbers of the regulariser that are out of range, by the names they have in the defence."""
+    check_coefficient("regulariser", defence.regulariser)
+    check_ramp("regulariser_ramp", defence.regulariser_ramp)
 
 
 def regularised(hardening: Hardening, learner: Learner, defence: Regularised, *, steps: int, seed: int) -> Hardening:

@@ -18,7 +18,9 @@ from torchrl.objectives import SoftUpdate, TD3Loss
 
 from advwrap.algorithms.defence import Learner
 from advwrap.algorithms.off_policy import OffPolicy
+from advwrap.errors import check_integer
 from advwrap.modules import reads_also
+from advwrap.sets.coefficient import check_coefficient
 from advwrap.training.agent_networks import ToBox, mlp
 
 
@@ -35,7 +37,7 @@ class TD3(OffPolicy):
         exploration: Standard deviation of the noise on collected actions, in units of half the range.
         target_noise: Of the noise on target actions.
         target_noise_clip: Its limit.
-        delay: Critic updates per update of the actor.
+        delay: Critic updates per update of the actor and of the target networks.
 
     Example:
         >>> TD3("InvertedDoublePendulum-v5").delay
@@ -48,6 +50,12 @@ class TD3(OffPolicy):
     delay: int = field(default=2, kw_only=True)
 
     kind: ClassVar[str] = "deterministic"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("delay", self.delay, least=1)
+        for name in ("exploration", "target_noise", "target_noise_clip"):
+            check_coefficient(name, getattr(self, name))
 
     def learner(self, observations: gym.spaces.Box, actions: gym.Space[Any]) -> Learner:
         """The networks and the loss.
@@ -97,5 +105,5 @@ class TD3(OffPolicy):
             gamma=self.gamma,
             tau=self.tau,
             compile=self.compile,
-            every={"loss_actor": self.delay},
+            delay=self.delay,
         )

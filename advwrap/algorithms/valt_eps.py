@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_share
-from advwrap.algorithms.robust_regulariser import regularised
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp, check_share
+from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.attacks import Gated, Noise, WithProbability
+from advwrap.errors import check_integer
 from advwrap.sets import LinfBall
 from advwrap.targets import at_places, epsilon_worst
 
@@ -54,6 +55,9 @@ class ValtEps:
         check_radius(self.epsilon)
         check_share("adversarial_ratio", self.adversarial_ratio)
         check_share("kappa", self.kappa)
+        check_ramp("ramp", self.ramp)
+        check_integer("steps", self.steps, least=1)
+        check_regulariser(self)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """Noise while collecting, the epsilon-worst adversary in the losses."""

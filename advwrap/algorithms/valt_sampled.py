@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from advwrap.algorithms.defence import Hardening, Learner, check_radius, check_share
-from advwrap.algorithms.robust_regulariser import regularised
+from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.attacks import Gated, WithProbability
+from advwrap.errors import check_integer
 from advwrap.sets import LinfBall
+from advwrap.sets.coefficient import check_coefficient
 from advwrap.targets import SoftWorst, at_places
 
 
@@ -51,6 +53,9 @@ class ValtSampled:
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
         check_share("adversarial_ratio", self.adversarial_ratio)
+        check_regulariser(self)
+        check_coefficient("temperature", self.temperature, positive=True)
+        check_integer("samples", self.samples, least=1)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """The adversary in the environment and in the losses, on the live networks."""

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, between, check_radius, check_share
-from advwrap.algorithms.robust_regulariser import regularised
+from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.attacks import Gated, Learned, WithProbability
-from advwrap.errors import check
+from advwrap.errors import check_integer
 from advwrap.losses.adversary import AdversaryLoss
 from advwrap.modules import GaussianAdversary
 from advwrap.sets import LinfBall
+from advwrap.sets.coefficient import check_coefficient
 from advwrap.targets import at_places
 from advwrap.training.update import Update
 
@@ -62,7 +63,12 @@ class ValtSoft:
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
         check_share("adversarial_ratio", self.adversarial_ratio)
-        check(self.reset_every >= 1, f"`reset_every` must be >= 1, got {self.reset_every}.")
+        check_regulariser(self)
+        pair = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+        for temperature in pair:
+            check_coefficient("temperature", temperature, positive=True)
+        check_coefficient("learning_rate", self.learning_rate, positive=True)
+        check_integer("reset_every", self.reset_every, least=1)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """The adversary in the environment and in the losses, and its own learning."""

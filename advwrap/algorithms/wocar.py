@@ -12,8 +12,9 @@ from torch import nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_share
-from advwrap.algorithms.robust_regulariser import regularised
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp, check_share
+from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
+from advwrap.errors import check_integer
 from advwrap.losses import WorstCaseCritic
 from advwrap.sets import LinfBall
 
@@ -51,6 +52,9 @@ class Wocar:
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
         check_share("kappa", self.kappa)
+        check_ramp("ramp", self.ramp)
+        check_integer("steps", self.steps, least=1)
+        check_regulariser(self)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """One more critic, and its term in the actor's loss.
@@ -75,6 +79,7 @@ class Wocar:
         )
         hardening = Hardening(
             losses=(worst,),
+            actor_terms=("loss_worst_actor",),
             weights={"loss_actor": lambda: 1 - kappa()} if self.mean_action else {},
             schedules=(radius, kappa),
             updaters=(SoftUpdate(worst, tau=learner.tau),),

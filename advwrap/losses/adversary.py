@@ -16,7 +16,8 @@ from advwrap.modules import GaussianAdversary
 from advwrap.modules.rows import Rows, beside
 from advwrap.modules.streams import CallStreams
 from advwrap.sets import PerturbationSet
-from advwrap.targets.soft_value import Coefficient, SoftValue, check_coefficient, present
+from advwrap.sets.coefficient import Coefficient, check_coefficient, present
+from advwrap.targets.soft_value import SoftValue
 from advwrap.victims import AnyCritic, AnyPolicy
 from advwrap.victims.heads import NormalHead
 

@@ -15,7 +15,7 @@ from advwrap.bounds import Box, ValueBounds
 from advwrap.errors import check
 from advwrap.losses.live_values import Critics, live_values, make_functional
 from advwrap.losses.reading import Transitions
-from advwrap.losses.trained_policy import Coefficient, present
+from advwrap.sets.coefficient import Coefficient, present
 from advwrap.victims.tensordict_critic import LossCritic
 
 

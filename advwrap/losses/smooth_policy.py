@@ -14,11 +14,12 @@ from torchrl.objectives import LossModule
 
 from advwrap.attacks import Attack, Langevin
 from advwrap.errors import check
-from advwrap.losses.trained_policy import Coefficient, key_of, present, trained
+from advwrap.losses.trained_policy import key_of, trained
 from advwrap.modules import Perturb
 from advwrap.modules.rows import Rows
 from advwrap.objectives import PolicyKL
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
+from advwrap.sets.coefficient import Coefficient, present
 from advwrap.victims import AnyPolicy, as_policy
 from advwrap.victims.laws import Law, NormalLaw
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from tensordict.utils import NestedKey
 from torch import Tensor, nn
@@ -12,9 +10,6 @@ from advwrap.victims import AnyPolicy, Context, Network, Policy, as_policy
 from advwrap.victims.heads import DeterministicHead, OutputHead
 from advwrap.victims.laws import NormalLaw
 from advwrap.victims.tensordict_heads import SquashedHead
-
-Coefficient = float | Tensor | Callable[[], float | Tensor]
-"""A weight: a number, or a schedule that is asked at every call."""
 
 
 def trained(actor: AnyPolicy, *, key: NestedKey | None = None, agents: int = 1) -> tuple[Policy, nn.Module]:
@@ -91,13 +86,3 @@ def sampled(
     action = loc + law.scale * normal
     squash = getattr(policy.head, "squash", None)
     return action if squash is None else squash(action)
-
-
-def present(value: Coefficient) -> float | Tensor:
-    """The value of a coefficient now.
-
-    Example:
-        >>> present(0.5), present(lambda: 0.25)
-        (0.5, 0.25)
-    """
-    return value() if callable(value) else value

@@ -17,8 +17,9 @@ from advwrap.errors import check
 from advwrap.losses.box_search import lowest_in_box
 from advwrap.losses.live_values import Critics, live_values, make_functional
 from advwrap.losses.reading import Transitions, weighted_mean
-from advwrap.losses.trained_policy import Coefficient, key_of, present, sampled, trained
+from advwrap.losses.trained_policy import key_of, sampled, trained
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
+from advwrap.sets.coefficient import Coefficient, present
 from advwrap.victims import AnyCritic, AnyPolicy, Context, Critic, as_critic, as_policy
 from advwrap.victims.tensordict_critic import LossCritic
 

@@ -20,25 +20,27 @@ from advwrap.errors import check
 Epsilon = float | Tensor | Callable[[], "float | Tensor"]
 
 
-def checked(eps: object) -> Epsilon:
-    """Return `eps` as an `Epsilon`, or say what is wrong with it."""
+def checked(eps: object, name: str = "eps") -> Epsilon:
+    """Return `eps` as an `Epsilon`, or say what is wrong with the argument of this name."""
     if isinstance(eps, bool | str):
-        raise TypeError(f"`eps` must be a number, a tensor or a callable, got {eps!r}. Fix: LinfBall(0.1).")
+        raise TypeError(f"`{name}` must be a number, a tensor or a callable, got {eps!r}. Fix: LinfBall(0.1).")
     if callable(eps):
         return eps
     if isinstance(eps, (list, tuple, np.ndarray)):
         eps = torch.as_tensor(np.asarray(eps, dtype=np.float64))
     if isinstance(eps, Tensor):
         eps = eps.detach()
-        check(bool(torch.isfinite(eps).all()), f"`eps` must be finite, got {eps}.")
-        check(bool((eps >= 0).all()), f"`eps` must be >= 0, got {eps}.", fix="negate the objective, not the radius.")
+        check(bool(torch.isfinite(eps).all()), f"`{name}` must be finite, got {eps}.")
+        check(bool((eps >= 0).all()), f"`{name}` must be >= 0, got {eps}.", fix="negate the objective, not the radius.")
         return eps.item() if eps.ndim == 0 else eps
     try:
         value = float(eps)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise TypeError(f"`eps` must be a number, a tensor or a callable, got {eps!r}. Fix: LinfBall(0.1).") from None
-    check(math.isfinite(value), f"`eps` must be finite, got {value}.")
-    check(value >= 0, f"`eps` must be >= 0, got {value}.", fix="negate the objective, not the radius.")
+        raise TypeError(
+            f"`{name}` must be a number, a tensor or a callable, got {eps!r}. Fix: LinfBall(0.1)."
+        ) from None
+    check(math.isfinite(value), f"`{name}` must be finite, got {value}.")
+    check(value >= 0, f"`{name}` must be >= 0, got {value}.", fix="negate the objective, not the radius.")
     return value
 
 
@@ -99,7 +101,7 @@ class Linear:
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, f"`steps` must be >= 1, got {self.steps}.")
-        checked(self.start), checked(self.end)
+        checked(self.start, "start"), checked(self.end, "end")
         self._tensor = torch.tensor(self._at(self.t), dtype=torch.float64)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -149,7 +151,7 @@ class InStd:
     def __post_init__(self) -> None:
         checked(self.eps)
         if not callable(self.std):
-            checked(self.std)
+            checked(self.std, "std")
 
     def __call__(self) -> Tensor:
         """The present radii."""

@@ -3,10 +3,11 @@
 `epsilon_worst` and `SoftWorst` are attacks; in a batch for an unmodified TorchRL loss, `Perturb` makes targets of them.
 """
 
+from advwrap.sets.coefficient import Coefficient
 from advwrap.targets.epsilon_worst import epsilon_worst
 from advwrap.targets.places import PerturbPlaces, at_places
 from advwrap.targets.soft_backup import Divergent, SoftBackup
-from advwrap.targets.soft_value import Coefficient, LossTemperature, SoftValue
+from advwrap.targets.soft_value import LossTemperature, SoftValue
 from advwrap.targets.soft_worst import SoftWorst
 
 __all__ = [

@@ -15,7 +15,7 @@ from advwrap.modules import Perturb
 from advwrap.modules.rows import beside
 from advwrap.randomness import Streams
 from advwrap.sets import UNBOUNDED, Bounds
-from advwrap.targets.soft_value import Coefficient, check_coefficient, present
+from advwrap.sets.coefficient import Coefficient, check_coefficient, present
 from advwrap.victims import Context
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,39 +10,10 @@ from torch import Tensor
 
 from advwrap.errors import check
 from advwrap.objectives.value import Reduce
+from advwrap.sets.coefficient import Coefficient, check_coefficient, present
 from advwrap.victims import AnyCritic, AnyPolicy, Context, Critic, Policy, as_critic, as_policy
 from advwrap.victims.heads import Normal
-
-Coefficient = float | Tensor | Callable[[], "float | Tensor"]
-"""A number, or a schedule: a callable without arguments that returns the present one."""
-
-
-def present(coefficient: Coefficient) -> float | Tensor:
-    """The present value of a coefficient.
-
-    Example:
-        >>> from advwrap import Linear
-        >>> present(3.0), present(Linear(1000.0, 4.0, steps=10))
-        (3.0, 1000.0)
-    """
-    return coefficient() if callable(coefficient) else coefficient
-
-
-def check_coefficient(name: str, value: object, *, positive: bool = False) -> None:
-    """Refuse a number that is not finite, is negative or, where it divides, is 0; a schedule is taken as it is.
-
-    Raises:
-        TypeError: If it is neither a number nor callable.
-        ValueError: If the number is out of range.
-    """
-    if callable(value):
-        return
-    if isinstance(value, Tensor) and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"`{name}` must be a number or a schedule, got {value!r}. Fix: 1.0, or Linear(1000, 4, steps).")
-    rule = "> 0" if positive else ">= 0"
-    check(math.isfinite(value) and (value > 0 if positive else value >= 0), f"`{name}` must be {rule}, got {value}.")
+from advwrap.victims.laws import CategoricalLaw
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +44,10 @@ class SoftValue:
 
     The expectation is over `actions` random actions per row, reparameterised (differentiable in s~), with
     H = E[-log pi(a | s~)]; the noise of every second action is minus that of the one before. For a discrete policy it
-    is exact and needs no random numbers: min_i sum_a pi_a Q_i(s, a).
+    is exact and needs no random numbers: sum_a pi_a min_i Q_i(s, a), one evaluation of the critics per action.
 
-    Source: VALT, eq. 9 (the definition of V) and eq. 54, 56 (one action, the smaller of the twin critics).
+    Source: VALT, eq. 9 (the definition of V) and eq. 54, 56 (one action, the smaller of the twin critics); for discrete
+        actions what `DiscreteSACLoss` bootstraps.
 
     Args:
         policy: The victim.
@@ -128,18 +98,30 @@ class SoftValue:
         """
         policy: Policy = self.policy  # type: ignore[assignment]
         critic: Critic = self.critic  # type: ignore[assignment]
-        if self.actions == 0:
-            return self.reduce(critic(clean, policy.mean(seen, context), context), 0)
-        alpha = present(self.entropy)  # type: ignore[arg-type]
+        alpha = present(self.entropy) if self.actions else 0.0  # type: ignore[arg-type]
         output = policy.output(seen, context)
+        law = policy.head.law(output)
+        if isinstance(law, CategoricalLaw):
+            return self._expected(law, alpha, clean, context)
+        if self.actions == 0:
+            return self.reduce(critic(clean, policy.head.mean(output), context), 0)
         values: list[Tensor] = []
         noise = _Mirrored(normal)
         while len(values) < self.actions:
             action, log_prob = policy.head.draw(output, noise)
             values.append(self.reduce(critic(clean, action, context), 0) - alpha * log_prob)
-            if not noise.used:  # a deterministic or a discrete policy: exact already
+            if not noise.used:  # a deterministic policy: exact already
                 break
         return values[0] if len(values) == 1 else torch.stack(values).mean(0)
+
+    def _expected(self, law: CategoricalLaw, alpha: float | Tensor, clean: Tensor, context: Context | None) -> Tensor:
+        """The expectation over discrete actions; the members are compared action by action."""
+        critic: Critic = self.critic  # type: ignore[assignment]
+        first = torch.zeros(clean.shape[0], dtype=torch.int64, device=clean.device)
+        each = [self.reduce(critic(clean, first + i, context), 0) for i in range(law.logits.shape[-1])]
+        log_probs = law.logits.log_softmax(-1)
+        value: Tensor = (log_probs.exp() * (torch.stack(each, -1) - alpha * log_probs)).sum(-1)
+        return value
 
 
 class _Mirrored:

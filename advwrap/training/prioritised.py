@@ -83,13 +83,13 @@ class ProportionalSampler(Sampler):  # type: ignore[misc]
 
     def extend(self, index: Tensor) -> None:
         """New transitions."""
-        self._set(torch.as_tensor(index), self.largest)
+        self._set(torch.as_tensor(index).cpu(), self.largest)
 
     def update_priority(self, index: Tensor, priority: Tensor, **_: Any) -> None:
         """Set priorities from TD errors."""
         priority = priority.detach().abs().double().cpu() + 1e-6
         self.largest = max(self.largest, float(priority.max()))
-        self._set(torch.as_tensor(index), priority)
+        self._set(torch.as_tensor(index).cpu(), priority)
 
     def state_dict(self) -> dict[str, Any]:
         """The priorities."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torchrl.trainers.trainers import OptimizationStepper
 
 from advwrap.errors import check
+from advwrap.sets.coefficient import Coefficient, present
 
 Stage = Callable[[TensorDictBase], TensorDictBase]
-Coefficient = float | Callable[[], float | Tensor]
 
 
 class Update(OptimizationStepper):  # type: ignore[misc]
@@ -113,8 +113,7 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         return [g if g is None else g.detach() for g in found], shown
 
     def _weight(self, name: str) -> float | Tensor:
-        weight = self.weights.get(name, 1.0)
-        return weight() if callable(weight) else weight
+        return present(self.weights.get(name, 1.0))
 
     def step(self, trainer: Any, sub_batch: TensorDictBase) -> TensorDict:
         """One step inside a TorchRL `Trainer`."""

@@ -124,15 +124,90 @@ def test_the_worst_case_grows_with_the_schedule() -> None:
     assert 0.4 < shares[1] / shares[2] < 0.6
 
 
-def test_the_adversary_is_forgotten_and_learned_again() -> None:
+def test_the_adversary_is_forgotten_and_learned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round begins with new weights and an optimiser without a past (Algorithm 3)."""
     config = SAC(TASK, ValtSoft(EPSILON, temperature=0.1, reset_every=40), **TINY)
     training = OffPolicyTraining(config)
     relearning: Any = training.hardening.after
-    before = [p.clone() for p in relearning.adversary.parameters()]
+    begun, taken = [], relearning.update.__call__
+
+    def watched(batch: TensorDict) -> TensorDict:
+        if relearning.update.steps % 40 == 0:
+            weights = torch.cat([p.detach().flatten().clone() for p in relearning.adversary.parameters()])
+            state = relearning.update.optimizer.state.values()
+            begun.append((weights, sum(float(m.abs().sum()) for s in state for m in s.values())))
+        return taken(batch)
+
+    monkeypatch.setattr(relearning, "update", _Watched(relearning.update, watched))
     training.run()
     assert relearning.rounds == 3
     assert relearning.update.steps == 120
-    assert any(not torch.equal(old, new) for old, new in zip(before, relearning.adversary.parameters(), strict=True))
+    last = torch.cat([p.detach().flatten() for p in relearning.adversary.parameters()])
+    assert len(begun) == 3
+    for i, (weights, memory) in enumerate(begun):
+        assert memory == 0.0
+        assert not any(torch.equal(weights, other) for other, _ in begun[:i])
+        assert not torch.equal(weights, last)
+        assert float((weights - begun[0][0]).abs().max()) > 0.05 or i == 0  # new ones, not the trained ones
+
+
+class _Watched:
+    """An update whose calls somebody sees."""
+
+    def __init__(self, update: Any, call: Any) -> None:
+        self.update, self.call = update, call
+
+    def __call__(self, batch: TensorDict) -> TensorDict:
+        return self.call(batch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.update, name)
+
+
+def test_the_temperature_of_the_adversary_falls() -> None:
+    """The schedule that the paper found for Ant: from noise to the worst within nine tenths of the training."""
+    training = OffPolicyTraining(SAC(TASK, ValtSoft(EPSILON, temperature=(1000.0, 4.0)), **TINY))
+    (temperature,) = training.hardening.schedules
+    assert training.hardening.after.loss.temperature is temperature  # type: ignore[union-attr]
+    found = []
+    for temperature.t in (0, 54, 108, 120):
+        found.append(temperature())
+    assert found == [1000.0, 502.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize("defence", ["none", "regulariser", "WocaR", "VALT-EPS"])
+def test_a_delayed_actor_rests_from_every_term(defence: str) -> None:
+    """TD3: in every second update neither the actor nor a target network moves, whatever the defence adds."""
+    training = OffPolicyTraining(TD3(TASK, DEFENCES[defence], **TINY))
+    for schedule in training.hardening.schedules:
+        schedule.t = 120
+    generator = torch.Generator().manual_seed(0)
+    flags = {name: torch.zeros(32, 1, dtype=torch.bool) for name in ("done", "terminated")}
+    following = TensorDict(
+        {"raw_observation": torch.randn(32, 9, generator=generator), "reward": torch.randn(32, 1), **flags}, [32]
+    )
+    actions = torch.rand(32, 1, generator=generator)
+    batch = TensorDict({"raw_observation": torch.randn(32, 9), "action": actions, "next": following}, [32])
+
+    def state() -> list[torch.Tensor]:
+        losses = [training.learner.loss, *training.hardening.losses]
+        targets = [p for loss in losses for name, p in loss.named_buffers() if "target" in name]
+        parts = (training.learner.actor.parameters(), targets, training.learner.loss.qvalue_network_params.parameters())
+        return [torch.cat([p.detach().flatten().clone() for p in part]) for part in parts]
+
+    moves = []
+    for _ in range(4):
+        before = state()
+        training.update(batch)
+        training._move_targets()
+        moves.append([not torch.equal(*pair) for pair in zip(before, state(), strict=True)])
+    assert moves == [[False, False, True], [True, True, True]] * 2
+
+
+def test_the_replay_buffer_forgets() -> None:
+    training = OffPolicyTraining(SAC(TASK, prioritised=True, capacity=60, **TINY))
+    training.run()
+    assert len(training.buffer) == 60
 
 
 @pytest.mark.parametrize("defence", [name for name in DEFENCES if name != "none"])
@@ -163,8 +238,31 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: ValtSoft(0.1, temperature=1.0, reset_every=0), "`reset_every`"),
         (lambda: RobustRegulariser(0.1, -1.0), "`coefficient`"),
         (lambda: Wocar(0.1, kappa=2.0), "`kappa`"),
+        (lambda: Wocar(0.1, steps=0), "`steps` must be an integer >= 1"),
+        (lambda: ValtSoft(0.1, temperature=0.0), "`temperature` must be > 0"),
+        (lambda: ValtSoft(0.1, temperature=(1000.0, -4.0)), "`temperature` must be > 0"),
+        (lambda: ValtSoft(0.1, temperature=1.0, learning_rate=0.0), "`learning_rate` must be > 0"),
+        (lambda: ValtSampled(0.1, temperature=-1.0), "`temperature` must be > 0"),
+        (lambda: ValtSampled(0.1, temperature=1.0, samples=0), "`samples` must be an integer >= 1"),
+        (lambda: ValtEps(0.1, regulariser=-1.0), "`regulariser` must be >= 0"),
+        (lambda: ValtEps(0.1, regulariser_ramp=(0.5, 0.2)), "`regulariser_ramp` must rise"),
+        (lambda: ValtEps(0.1, ramp=(0.5, 2.0)), "`ramp` must rise"),
+        (lambda: SAC(TASK, tau=2.0), "`tau` must be in"),
+        (lambda: SAC(TASK, learning_rate=-1.0), "`learning_rate` must be > 0"),
+        (lambda: SAC(TASK, hidden=(0,)), "`hidden` must hold sizes >= 1"),
+        (lambda: SAC(TASK, random_steps=-5), "`random_steps` must be >= 0"),
+        (lambda: SAC(TASK, seed=-1), "`seed` must be in"),
+        (lambda: SAC(TASK, capacity=0), "`capacity` must be >= 1"),
+        (lambda: TD3(TASK, delay=0), "`delay` must be an integer >= 1"),
+        (lambda: TD3(TASK, exploration=-1.0), "`exploration` must be >= 0"),
+        (lambda: DiscreteSAC("CartPole-v1", entropy_share=5.0), "`entropy_share`"),
     ],
 )
 def test_bad_numbers(make: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_a_kind_of_adversary_is_an_object() -> None:
+    with pytest.raises(TypeError, match="`kind` must be SARL"):
+        Alternating(0.1, kind="sarl")  # type: ignore[arg-type]

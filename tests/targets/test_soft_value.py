@@ -9,8 +9,8 @@ from torchrl.modules import MLP, ProbabilisticActor, TanhNormal, ValueOperator
 from torchrl.objectives import DDPGLoss, SACLoss
 
 from advwrap import Linear, Streams
+from advwrap.sets.coefficient import present
 from advwrap.targets import LossTemperature, SoftValue
-from advwrap.targets.soft_value import present
 from advwrap.victims import Categorical, Gaussian, TabularCritic
 from advwrap.victims.tensordict_critic import LossCritic
 
