@@ -9,7 +9,7 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -368,9 +368,8 @@ class OffPolicyTraining:
 
     def card(self) -> dict[str, Any]:
         """The configuration as JSON can hold it: with the command, one file that reproduces the run."""
-        described = {"algorithm": type(self.config).__name__, "defence": type(self.config.defence).__name__}
-        numbers: dict[str, Any] = json.loads(json.dumps(asdict(self.config)))
-        return {**described, "policy": self.config.kind, "config": numbers, "start": self.start}
+        config = json.loads(json.dumps(described(self.config)))
+        return {"policy": self.config.kind, "config": config, "start": self.start}
 
     def agent(self, **scores: Any) -> TrainedAgent:
         """The present networks, copied."""
@@ -400,6 +399,19 @@ def network(learner: Learner) -> torch.nn.Module:
     """The network at the bottom of the learner's actor."""
     module: torch.nn.Module = learner.actor[0].module
     return module
+
+
+def described(value: Any) -> Any:
+    """A configuration in words that JSON has: of every dataclass its type and its fields.
+
+    Example:
+        >>> from advwrap.algorithms import Undefended
+        >>> described(Undefended())
+        {'type': 'Undefended'}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"type": type(value).__name__, **{f.name: described(getattr(value, f.name)) for f in fields(value)}}
+    return [described(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def check_device(name: str) -> None:

@@ -183,6 +183,8 @@ class Confined:
 
     x = s + P(attack(s) - s), P the projection on the set
 
+    Source: projection as in PGD, Madry et al. 2018, around any attack.
+
     Args:
         attack: What to do.
         within: Where the perturbation may live.

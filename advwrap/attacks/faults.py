@@ -164,6 +164,8 @@ def sticky(p: float, *, features: Features = None) -> Gated:
 class Dropout(_Fault):
     """Commands get lost: each feature is 0 with probability p, independently at every step.
 
+    Source: the dropped values of Dulac-Arnold et al. 2020.
+
     Args:
         p: Probability per feature and step.
         features: Indices of the features that can be lost; all by default.
@@ -193,6 +195,9 @@ class Dropout(_Fault):
 @dataclass(frozen=True)
 class Gain(_Fault):
     """The actuator is weaker, stronger or reversed: x = g a.
+
+    Source: the loss of effectiveness of fault-tolerant control: Zhang and Jiang,
+        *Bibliographical review on reconfigurable fault-tolerant control systems*, Annual Reviews in Control 2008.
 
     Args:
         factor: g: 0.5 is half the effectiveness, 0 a dead actuator, -1 reversed wiring.
@@ -226,6 +231,8 @@ class Gain(_Fault):
 class Bias(_Fault):
     """A constant offset: x = a + b (high - low) / 2.
 
+    Source: the bias fault of fault-tolerant control (Zhang and Jiang 2008).
+
     Args:
         offset: b, in half-ranges of the feature.
         features: Indices of the features; all by default.
@@ -255,6 +262,9 @@ class Bias(_Fault):
 @dataclass(frozen=True)
 class Quantised(_Fault):
     """A coarse converter: the nearest of n levels, evenly from the low to the high limit.
+
+    Source: uniform quantisation as in Delchamps, *Stabilizing a linear system with quantized state feedback*, IEEE
+        Transactions on Automatic Control 1990.
 
     Args:
         levels: n, at least 2.
@@ -287,6 +297,8 @@ class Quantised(_Fault):
 @dataclass(frozen=True)
 class Saturated(_Fault):
     """The actuator reaches only a part of its range: x = m + clip(a - m, -c r, c r), middle m and half-range r.
+
+    Source: Hu and Lin, *Control systems with actuator saturation*, 2001.
 
     Args:
         share: c, in (0, 1].

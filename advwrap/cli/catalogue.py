@@ -27,7 +27,7 @@ HOMES: dict[str, ModuleType] = {
     "algorithms": algorithms,
 }
 
-MAKERS = {"epsilon_worst", "policy_direction"}
+MAKERS = {"epsilon_worst", "policy_direction", "sticky"}
 """Functions that put a block together; what the others return is no block."""
 
 PARTS = {"Budget", "LossTemperature", "LowestOverScan", "PPOTraining", "SarsaTraining"}

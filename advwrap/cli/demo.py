@@ -47,7 +47,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
         for name, folder, config in zip(names, folders, (plain, robust), strict=True):
             what = "plain SAC" if config is plain else "the same agent, now under attack"
             console.print(f"Training {what} on {ENV} for {config.steps} steps.")
-            agent = run(config, folder, start=agent)
+            agent = run(config, folder, start=agent, best=True)
             measuring.append(pool.submit(_attack, name, folder, episodes, command))
         console.print(f"Attacking both agents, {episodes} episodes for each attack and radius.")
         parts: Sequence[Results] = [future.result() for future in measuring]

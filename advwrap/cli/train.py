@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 from rich.console import Console
 
 from advwrap.algorithms import OffPolicy, preset
+from advwrap.algorithms.recipe import from_json
 from advwrap.attacks import PGD
 from advwrap.errors import check
 from advwrap.evaluation.selection import mean_return
@@ -27,8 +28,10 @@ def train(
     epsilon: float | None = None,
     start: Path | None = None,
     steps: int | None = None,
-    seed: tuple[int, ...] = (0,),
-    device: str = "cpu",
+    seed: tuple[int, ...] | None = None,
+    like: Path | None = None,
+    best: bool = False,
+    device: str | None = None,
     compile: tyro.conf.DisallowNone[bool | None] = None,  # noqa: A002 - the field's word; None: the preset's
 ) -> None:
     """Train an agent, and write agent.safetensors, agent.json and the log.
@@ -45,31 +48,39 @@ def train(
         epsilon: Radius of the defence on the normalised observations; by default the paper's for the task.
         start: Folder of an agent to go on from; without it the networks begin at random.
         steps: Environment steps; by default the paper's for the task.
-        seed: Of everything random; several are trained one after the other.
+        seed: Of everything random; several are trained one after the other. By default 0.
+        like: An agent.json: train as that agent was trained, task and seed included; the other arguments change that.
+        best: Keep the weights that did best, on episodes that no evaluation uses: by the natural return, and for
+            robust agents by the return under PGD on Q. By default the last ones are kept, as in the papers.
         device: Where networks and replay buffer live: cpu, cuda, cuda:1.
         compile: Compile the update into one graph, or not: slow to begin, then about twice as fast. By default it is
             compiled for the tasks of the paper and for no others.
     """
     torch.set_num_threads(1)  # small networks are slower with more
-    changes = {key: value for key, value in (("steps", steps), ("compile", compile)) if value is not None}
-    config = preset(name, env, device=device, **changes)
+    given = {"steps": steps, "compile": compile, "device": device}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if like is None:
+        config = preset(name, env, **changes)
+    else:
+        config = replace(from_json(like.read_text(encoding="utf-8")), **changes)
     if epsilon is not None:
         check(
             hasattr(config.defence, "epsilon"), f"`epsilon` must be left out for {name!r}.", fix="valt-eps, robust, ..."
         )
         config = replace(config, defence=replace(config.defence, epsilon=epsilon))  # type: ignore[type-var]
     first = None if start is None else load_agent(start)
-    for number in seed:
-        folder = out / f"seed-{number}" if len(seed) > 1 else out
-        agent = run(replace(config, seed=number), folder, start=first)
+    seeds = (config.seed,) if seed is None else seed
+    for number in seeds:
+        folder = out / f"seed-{number}" if len(seeds) > 1 else out
+        agent = run(replace(config, seed=number), folder, start=first, best=best)
         Console().print(f"kept the weights of step {agent.card['kept']} of {config.steps}: {folder}")
 
 
-def run(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None) -> TrainedAgent:
-    """Train with a progress bar and the score that suits the configuration, and save."""
+def run(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None, best: bool) -> TrainedAgent:
+    """Train with a progress bar, and save the last weights or the best by the score that suits the configuration."""
     out.mkdir(parents=True, exist_ok=True)
     with progress(f"training on {config.env}", total=config.steps) as advance:
-        agent = config.train(start, out=out, score=scoring(config), advance=advance)
+        agent = config.train(start, out=out, score=scoring(config) if best else None, advance=advance)
     save_agent(out, agent)
     return agent
 

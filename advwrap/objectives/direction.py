@@ -23,6 +23,9 @@ class TowardsDirection:
     with the clean input s and the deterministic action mu (for discrete policies: the probabilities). Where the action
     has not moved the cosine counts as 0; its gradient is exactly 0 there, so an attack needs a random start.
 
+    Of a single action feature the cosine is a sign, without a gradient that could follow d: there f is the movement
+    along d, f(x) = (mu(x) - mu(s)) sign(d), which has its maximum at the same place (ours).
+
     Source: Sun et al., *Who is the strongest enemy? Towards optimal and efficient evasion attacks in deep RL*, ICLR
         2022 (PA-AD), the actor's problem as its reference code states it for continuous actions. The MuJoCo part of
         that code then ascends -f, which moves the action *against* the director; a director trained through it has
@@ -85,7 +88,7 @@ class TowardsDirection:
 class _Along:
     """sign * (cos(y - r, d) + |y - r|) of the network's output y, and its gradient.
 
-    With m = y - r, n = |m| and the unit direction u: u / n - (m . u) m / n^3 + m / n.
+    With m = y - r, n = |m| and the unit direction u: u / n - (m . u) m / n^3 + m / n; of one feature m . u, and u.
     """
 
     def __init__(self, reference: Tensor, direction: Tensor, sign: float) -> None:
@@ -96,12 +99,16 @@ class _Along:
     def __call__(self, y: Tensor) -> Tensor:
         """The score, [B]."""
         moved = y - self.reference
+        if y.shape[-1] == 1:
+            return self.sign * (moved * self.unit).squeeze(-1)
         length = _length(moved)
         score = (moved * self.unit).sum(-1, keepdim=True) / length + length
         return torch.where(length > _least(y), self.sign * score, 0.0).squeeze(-1)
 
     def gradient(self, y: Tensor) -> Tensor:
         """Its gradient, [B, A]."""
+        if y.shape[-1] == 1:
+            return self.sign * self.unit
         moved = y - self.reference
         length = _length(moved)
         heading = moved / length

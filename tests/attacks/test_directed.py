@@ -135,6 +135,21 @@ def test_more_steps_follow_the_director_more_closely():
     assert cosine(10) > cosine(1) + 0.1
 
 
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_single_action_goes_where_the_director_says(steps):
+    """Of one feature the cosine is a sign; the action must follow it all the same, to the border of the ball."""
+    weight = torch.tensor([[1.0, -2.0, 0.5]])
+    victim = nn.Linear(3, 1, bias=False)
+    victim.weight.data.copy_(weight)
+    clean = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    wish = torch.linspace(-1.0, 1.0, 50).unsqueeze(1)
+    for reference_sign, sign in ((False, 1), (True, -1)):
+        attack = policy_direction(victim, within=LinfBall(0.1), steps=steps, reference_sign=reference_sign)
+        seen = attack(clean, context={COMMAND: wish}, generator=torch.Generator().manual_seed(0))
+        moved = (seen - clean) @ weight.T
+        torch.testing.assert_close(moved, sign * 0.35 * wish.sign(), rtol=1e-4, atol=0)
+
+
 def test_the_director_reads_the_truth_and_its_command_is_clipped():
     calls = []
 

@@ -89,8 +89,8 @@ def test_train_by_name_with_several_seeds(tmp_path: Path) -> None:
     main(["train", "valt-eps-td3", "--seed", "3", "4", *arguments])
     for seed in (3, 4):
         card = json.loads((tmp_path / f"seed-{seed}" / "agent.json").read_text())
-        assert (card["algorithm"], card["defence"], card["config"]["seed"]) == ("TD3", "ValtEps", seed)
-        assert card["config"]["defence"]["epsilon"] == 0.2
+        assert (card["config"]["type"], card["config"]["seed"]) == ("TD3", seed)
+        assert (card["config"]["defence"]["type"], card["config"]["defence"]["epsilon"]) == ("ValtEps", 0.2)
 
 
 def test_evaluate_groups_seeds_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +118,7 @@ def test_compile_is_a_flag_that_may_be_left_out(
     """Without it the preset decides: yes for the tasks of the paper."""
     configs = []
 
-    def untrained(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None) -> SimpleNamespace:
+    def untrained(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None, best: bool) -> SimpleNamespace:
         configs.append(config)
         return SimpleNamespace(card={"kept": 0})
 

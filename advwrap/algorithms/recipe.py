@@ -1,0 +1,70 @@
+"""A training as JSON and back: what stands in an agent's file is enough to train it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from advwrap.algorithms.alternating import Alternating
+from advwrap.algorithms.attack_training import TrainingAttack
+from advwrap.algorithms.defence import Undefended
+from advwrap.algorithms.discrete_sac import DiscreteSAC
+from advwrap.algorithms.off_policy import OffPolicy, described
+from advwrap.algorithms.ppo import PPO
+from advwrap.algorithms.robust_regulariser import RobustRegulariser
+from advwrap.algorithms.sac import SAC
+from advwrap.algorithms.td3 import TD3
+from advwrap.algorithms.valt_eps import ValtEps
+from advwrap.algorithms.valt_sampled import ValtSampled
+from advwrap.algorithms.valt_soft import ValtSoft
+from advwrap.algorithms.wocar import Wocar
+from advwrap.errors import check
+from advwrap.wrappers import PAAD, SARL
+
+LEARNERS = (SAC, TD3, DiscreteSAC)
+PARTS = (
+    Undefended, TrainingAttack, RobustRegulariser, Wocar, ValtEps, ValtSoft, ValtSampled, Alternating, PPO, SARL, PAAD,
+)  # fmt: skip
+KNOWN: Mapping[str, type] = {kind.__name__: kind for kind in (*LEARNERS, *PARTS)}
+
+
+def to_json(config: OffPolicy) -> str:
+    """The training as JSON.
+
+    Example:
+        >>> from advwrap.algorithms import SAC, ValtEps
+        >>> config = SAC("Pendulum-v1", ValtEps(0.1), steps=100)
+        >>> from_json(to_json(config)) == config
+        True
+    """
+    return json.dumps(described(config), indent=1)
+
+
+def from_json(text: str) -> OffPolicy:
+    """The training that `to_json` wrote, or that stands in an ``agent.json``.
+
+    Raises:
+        ValueError: If it is no training of ours, or a number is out of range.
+    """
+    found = json.loads(text)
+    config = _object(found.get("config", found) if isinstance(found, dict) else found)
+    names = ", ".join(kind.__name__ for kind in LEARNERS)
+    check(isinstance(config, LEARNERS), f"`text` must describe a training with {names}, got {type(config).__name__}.")
+    return config  # type: ignore[no-any-return]
+
+
+def _object(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_object, value))
+    if not isinstance(value, dict):
+        return value
+    arguments = dict(value)
+    name = arguments.pop("type", None)
+    check(name in KNOWN, f"`type` must be one of {', '.join(KNOWN)}, got {name!r}.")
+    kind = KNOWN[name]
+    assert is_dataclass(kind)  # noqa: S101 - all known kinds are
+    unknown = sorted(arguments.keys() - {field.name for field in fields(kind)})
+    check(not unknown, f"`{name}` has no {', '.join(unknown)}.", fix="the version of advwrap that wrote it.")
+    return kind(**{key: _object(item) for key, item in arguments.items()})
