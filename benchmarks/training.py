@@ -30,6 +30,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from advwrap.algorithms import SAC, Defence, RobustRegulariser, Undefended, ValtEps, ValtSoft
+from advwrap.algorithms.off_policy import OffPolicyTraining
 from advwrap.training.agent_networks import mlp
 
 TASK, HIDDEN, BATCH, RANDOM, WARM = "Hopper-v5", (256, 256), 256, 1_000, 300
@@ -76,6 +77,13 @@ def ours(defence: Defence, *, compiled: bool, device: str = "cpu", seed: int = 0
         ).train(advance=advance)
 
     return train
+
+
+def collecting(advance: Advance) -> None:
+    """Only what our trainings collect with: simulator, normaliser, policy, and TorchRL's collector around them."""
+    training = OffPolicyTraining(SAC(TASK, steps=10**6, hidden=HIDDEN, frames_per_batch=100, random_steps=RANDOM))
+    for batch in training.trainer.collector:
+        advance(batch.numel())
 
 
 def torchrl(advance: Advance) -> None:
@@ -208,8 +216,10 @@ def _minimise(optimiser: torch.optim.Optimizer, loss: Any) -> None:
 
 
 EPSILON = 0.075
-VALT_EPS = ValtEps(EPSILON, ramp=(0.0, 1e-6), regulariser=3.0)
-VALT_SOFT = ValtSoft(EPSILON, temperature=2.0, reset_every=100, regulariser=3.0)
+AT_ONCE = (0.0, 1e-6)
+"""Schedules that are at their end from the first step on."""
+VALT_EPS = ValtEps(EPSILON, ramp=AT_ONCE, regulariser=3.0, regulariser_ramp=AT_ONCE)
+VALT_SOFT = ValtSoft(EPSILON, temperature=2.0, reset_every=100, regulariser=3.0, regulariser_ramp=AT_ONCE)
 CONTESTANTS: dict[str, Callable[[Advance], None]] = {
     "SAC, eager": ours(Undefended(), compiled=False),
     "SAC, compiled": ours(Undefended(), compiled=True),
@@ -217,7 +227,8 @@ CONTESTANTS: dict[str, Callable[[Advance], None]] = {
     "VALT-EPS, compiled": ours(VALT_EPS, compiled=True),
     "VALT-SOFT, eager": ours(VALT_SOFT, compiled=False),
     "VALT-SOFT, compiled": ours(VALT_SOFT, compiled=True),
-    "Robust-SAC, compiled": ours(RobustRegulariser(EPSILON, 300.0), compiled=True),
+    "Robust-SAC, compiled": ours(RobustRegulariser(EPSILON, 300.0, ramp=AT_ONCE), compiled=True),
+    "collecting alone": collecting,
     "TorchRL SACTrainer": torchrl,
     "Stable-Baselines3": sb3,
     "hand-written loop": hand_written,

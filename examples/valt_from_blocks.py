@@ -3,7 +3,8 @@
     python examples/valt_from_blocks.py [--steps 20000]
 
 What turns SAC into VALT-EPS are the lines marked with an arrow; TorchRL's `SACLoss` is unmodified. `advwrap train
-valt-eps` does the same on TorchRL's trainer, compiled and with checkpoints.
+valt-eps` has the same targets on TorchRL's trainer, compiled and with checkpoints, and what the paper has besides:
+running statistics, prioritised replay, the Huber loss, the schedule of the regulariser's radius.
 """
 
 from __future__ import annotations

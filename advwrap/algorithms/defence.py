@@ -116,7 +116,12 @@ class Defence(Protocol):
 
 @dataclass(frozen=True)
 class Undefended:
-    """No defence: the learner as it is."""
+    """No defence: the learner as it is.
+
+    Example:
+        >>> Undefended()
+        Undefended()
+    """
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """Nothing."""

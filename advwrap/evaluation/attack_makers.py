@@ -32,7 +32,12 @@ class AttackMaker(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Uniform noise: knows nothing."""
+    """Uniform noise: knows nothing.
+
+    Example:
+        >>> Uniform()
+        Uniform()
+    """
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """`Noise`."""
@@ -46,6 +51,10 @@ class LargestShift:
     Args:
         steps: Gradients.
         langevin: Whether with the noise of the reference code (SGLD).
+
+    Example:
+        >>> LargestShift(langevin=True)
+        LargestShift(steps=10, langevin=True)
     """
 
     steps: int = 10
@@ -63,6 +72,10 @@ class LowestValue:
 
     Args:
         steps: Gradients.
+
+    Example:
+        >>> LowestValue(steps=20)
+        LowestValue(steps=20)
     """
 
     steps: int = 10
@@ -78,6 +91,10 @@ class BlackBox:
 
     Args:
         tries: Queries per step of the environment.
+
+    Example:
+        >>> BlackBox().tries
+        32
     """
 
     tries: int = 32
@@ -136,6 +153,13 @@ class LearnedScan:
         kind: What they learn: `SARL()` or `PAAD()`.
         algorithms: With which settings, one attacker each.
         selection: Episodes that choose the strongest, others than those of an evaluation.
+
+    Example:
+        >>> from advwrap.algorithms import PPO
+        >>> from advwrap.evaluation import grid
+        >>> from advwrap.wrappers import SARL
+        >>> len(LearnedScan(SARL(), grid(PPO(steps=300_000), seed=range(4))).algorithms)
+        4
     """
 
     kind: AttackerKind

@@ -52,6 +52,14 @@ def evaluate_suite(
 
     Raises:
         ValueError: If there is no agent, the agents are for different tasks, or a radius is repeated or not > 0.
+
+    Example:
+        >>> from advwrap.algorithms import SAC
+        >>> from advwrap.evaluation import GradientSuite
+        >>> agent = SAC("Pendulum-v1", steps=40, random_steps=40, hidden=(8,), batch_size=8).train()
+        >>> results = evaluate_suite({"sac": agent}, GradientSuite(), [0.1], episodes=1)
+        >>> [cell.attack for cell in results.cells]
+        ['natural', 'noise', 'MAD', 'PGD on Q', 'black box']
     """
     check(len(agents) > 0, "`agents` must hold at least one agent, got none.")
     tasks = sorted({agent.env for agent in agents.values()})

@@ -180,6 +180,10 @@ class LowestOverScan:
         settings: (eps, reg) of the strongest critic.
         value: What was measured with it.
         values: All measurements.
+
+    Example:
+        >>> LowestOverScan((0.1, 1.0), 250.0, {(0.1, 1.0): 250.0, (0.2, 1.0): 900.0}).settings
+        (0.1, 1.0)
     """
 
     settings: Settings

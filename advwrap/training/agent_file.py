@@ -116,6 +116,15 @@ def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
 
     Raises:
         ValueError: If the card does not say the sizes of the hidden layers.
+
+    Example:
+        >>> import tempfile
+        >>> from advwrap.algorithms import SAC
+        >>> agent = SAC("Pendulum-v1", steps=40, random_steps=40, hidden=(8,), batch_size=8).train()
+        >>> folder = tempfile.mkdtemp()
+        >>> save_agent(folder, agent)
+        >>> load_agent(folder).digest() == agent.digest()
+        True
     """
     check("hidden" in agent.card.get("config", ()), "`card` must hold the sizes of the hidden layers, got none.")
     folder = Path(folder)
@@ -139,6 +148,12 @@ def load_agent(folder: str | Path) -> TrainedAgent:
 
     Raises:
         AgentFileError: If a file is missing or damaged.
+
+    Example:
+        >>> load_agent("nowhere")
+        Traceback (most recent call last):
+        ...
+        advwrap.training.agent_file.AgentFileError: `nowhere` must hold agent.safetensors and agent.json of a trained...
     """
     folder = Path(folder)
     try:

@@ -48,7 +48,7 @@ def worst_and_noise(kappa, clean):
 
 @pytest.mark.parametrize("kappa", [0.0, 0.25, 1.0])
 def test_mixture_gives_equation_45(kappa):
-    """The mean value under the attack is kappa V(s*) + (1 - kappa) E_U[V], with the coins as they fell exactly so."""
+    """The mean value under the attack is kappa V(s*) + (1 - kappa) E_U[V], up to the sampling error."""
     clean = torch.tensor([[1.0, -2.0]]).repeat(ROWS, 1)
     seen, worst, is_worst = worst_and_noise(kappa, clean)
     assert int(is_worst.sum()) == pytest.approx(kappa * ROWS, abs=4 * math.sqrt(kappa * (1 - kappa) * ROWS))
@@ -61,6 +61,19 @@ def test_mixture_gives_equation_45(kappa):
         torch.testing.assert_close(noise.std(0), torch.full((2,), EPS / math.sqrt(3)), rtol=0.05, atol=0)
     expected = kappa * least + (1 - kappa) * average
     assert float(value.mean()) == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("kappa", [0.25, 0.6])
+def test_each_row_suffers_exactly_one_of_the_two(kappa):
+    """With the coins as they fell, bit for bit what PGD or the noise alone make of that row."""
+    attack = epsilon_worst(nn.Identity(), linear, within=BALL, kappa=kappa)
+    clean = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    seen = attack(clean, generator=Streams.seeded(range(200)))
+    streams = Streams.seeded(range(200))
+    coin = streams.uniform(torch.empty(200, dtype=torch.float64)) < kappa
+    assert 0 < int(coin.sum()) < 200
+    for rows, (_, alone) in zip((coin, ~coin), attack.terms, strict=True):
+        assert torch.equal(seen[rows], alone(clean[rows], generator=streams[rows]))
 
 
 def test_it_is_what_it_says():

@@ -108,7 +108,8 @@ def test_learned_matches_equations_9_and_26(features, temperature):
     for clean in STATES[features]:
         grid = Grid(clean, cells=200 if features == 1 else 41, temperature=temperature)
         p = share(adversary, grid)
-        assert grid.divergence_from(p) < 0.05
+        uniform = torch.full_like(p, 1 / len(p))
+        assert grid.divergence_from(p) < min(0.05, 0.25 * grid.divergence_from(uniform))
         # V + alpha KL(nu || p) is eq. 26, from above.
         free = float((p * grid.values).sum() + temperature * torch.special.xlogy(p, p * len(p)).sum())
         assert grid.soft_value <= free <= grid.soft_value + 0.02 * grid.spread
