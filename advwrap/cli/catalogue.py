@@ -27,10 +27,10 @@ HOMES: dict[str, ModuleType] = {
     "algorithms": algorithms,
 }
 
-MAKERS = {"epsilon_worst", "policy_direction", "sticky"}
+MAKERS = {"epsilon_worst", "policy_direction", "sticky", "worst_action"}
 """Functions that put a block together; what the others return is no block."""
 
-PARTS = {"Budget", "LossTemperature", "LowestOverScan", "PPOTraining", "SarsaTraining"}
+PARTS = {"Budget", "Falling", "LossTemperature", "LowestOverScan", "PPOTraining", "SarsaTraining"}
 """Classes that are no blocks: a base, and what functions take or return."""
 
 

@@ -8,6 +8,7 @@ from advwrap.losses.fit_sarsa import (
     lowest_over_scan,
     scan_robust_sarsa,
 )
+from advwrap.losses.robust_critic import RobustCriticLoss
 from advwrap.losses.robust_sarsa import RobustSarsa, ShuffledSarsa
 from advwrap.losses.sarsa_batches import sarsa_batches, with_next_action
 from advwrap.losses.smooth_policy import SmoothPolicy, kl_divergence, mean_shift
@@ -16,6 +17,7 @@ from advwrap.losses.worst_case_critic import WorstCaseCritic
 __all__ = [
     "AdversaryLoss",
     "LowestOverScan",
+    "RobustCriticLoss",
     "RobustSarsa",
     "SarsaTraining",
     "ShuffledSarsa",

@@ -9,10 +9,12 @@ from advwrap.targets.places import PerturbPlaces, at_places
 from advwrap.targets.soft_backup import Divergent, SoftBackup
 from advwrap.targets.soft_value import LossTemperature, SoftValue
 from advwrap.targets.soft_worst import SoftWorst
+from advwrap.targets.worst_action import Falling, worst_action
 
 __all__ = [
     "Coefficient",
     "Divergent",
+    "Falling",
     "LossTemperature",
     "PerturbPlaces",
     "SoftBackup",
@@ -20,4 +22,5 @@ __all__ = [
     "SoftWorst",
     "at_places",
     "epsilon_worst",
+    "worst_action",
 ]

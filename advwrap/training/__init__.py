@@ -13,6 +13,7 @@ from advwrap.training.replayable import Replayable
 from advwrap.training.returns import EpisodeReturns, ReturnScale
 from advwrap.training.running_normaliser import NormaliseRunning, RunningNormaliser, normalise_batch
 from advwrap.training.running_rows import Running, RunningRows
+from advwrap.training.surgery import Surgery, pcgrad, protect_first
 from advwrap.training.update import Update
 from advwrap.training.vector_env import VectorGymEnv
 
@@ -36,12 +37,15 @@ __all__ = [
     "Running",
     "RunningNormaliser",
     "RunningRows",
+    "Surgery",
     "TrainedAgent",
     "Update",
     "VectorGymEnv",
     "advance_schedule",
     "load_agent",
     "normalise_batch",
+    "pcgrad",
     "perturb_batches",
+    "protect_first",
     "save_agent",
 ]

@@ -13,6 +13,7 @@ from torchrl.trainers.trainers import OptimizationStepper
 
 from advwrap.errors import check
 from advwrap.sets.coefficient import Coefficient, present
+from advwrap.training.surgery import Surgery
 
 Stage = Callable[[TensorDictBase], TensorDictBase]
 
@@ -35,6 +36,8 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         optimizer: Over the parameters of all losses.
         prepare: What is done to a batch first: normalise, perturb.
         weights: Coefficients of terms, by name; 1 by default. A schedule is asked at every step.
+        surgery: Two terms whose gradients are combined instead of added; their cosine is in the values, as
+            "gradient_cosine". A step in which one of them rests has no conflict to resolve.
         every: Terms that count only in every n-th step, by name (a delayed actor); their parameters stay in between.
         compile: Whether to compile the function into one graph; on a GPU with CUDA graphs.
 
@@ -62,6 +65,7 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         prepare: Sequence[Stage] = (),
         weights: Mapping[str, Coefficient] | None = None,
         every: Mapping[str, int] | None = None,
+        surgery: Surgery | None = None,
         compile: bool = False,  # noqa: A002 - the field's word
     ) -> None:
         check(len(losses) > 0, "`losses` must hold at least one loss, got none.")
@@ -70,6 +74,7 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         self.prepare = list(prepare)
         self.weights = dict(weights or {})
         self.every = dict(every or {})
+        self.surgery = surgery
         self.params = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self.steps = 0
         self._gradients = _one_graph(self.gradients, self.params[0].device) if compile else self.gradients
@@ -100,17 +105,31 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         values: dict[str, Tensor] = {}
         for loss in self.losses:
             values.update({str(name): value for name, value in loss(batch).items()})
-        terms = [
-            self._weight(name) * value
+        terms = {
+            name: self._weight(name) * value
             for name, value in values.items()
             if name.startswith("loss_") and name not in resting
-        ]
-        found = torch.autograd.grad(sum(terms), self.params, allow_unused=True)  # type: ignore[arg-type]
+        }
+        found = self._resolved(terms, values)
         # What a batch contributes to a prioritised replay buffer.
         if (priority := batch.get("td_error", None)) is not None:
             values["td_error"] = priority
         shown = {name: value.detach() for name, value in values.items() if value.ndim == 0 or name == "td_error"}
         return [g if g is None else g.detach() for g in found], shown
+
+    def _resolved(self, terms: dict[str, Tensor], values: dict[str, Tensor]) -> Sequence[Tensor | None]:
+        """The gradients of the sum, but for those that surgery combines."""
+        surgery = self.surgery
+        if surgery is None or surgery.first not in terms or surgery.second not in terms:
+            return _gradients(sum(terms.values()), self.params)
+        first, second = (
+            _gradients(terms.pop(name), self.params, keep=True) for name in (surgery.first, surgery.second)
+        )
+        combined, values["gradient_cosine"] = surgery(first, second, self.params)
+        if not terms:
+            return combined
+        rest = _gradients(sum(terms.values()), self.params)
+        return [g if r is None else r if g is None else g + r for g, r in zip(combined, rest, strict=True)]
 
     def _weight(self, name: str) -> float | Tensor:
         return present(self.weights.get(name, 1.0))
@@ -131,6 +150,10 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         """Continue from a `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = int(state["steps"])
+
+
+def _gradients(total: Any, params: Sequence[Tensor], *, keep: bool = False) -> Sequence[Tensor | None]:
+    return torch.autograd.grad(total, params, allow_unused=True, retain_graph=keep)
 
 
 def _one_graph(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:

@@ -1,0 +1,172 @@
+"""OA-PI: a critic that expects the worst executed action from the next step on, and the actor that raises it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase, TensorDictParams
+from tensordict.utils import NestedKey
+from torch import Tensor
+from torchrl.modules import set_recurrent_mode
+from torchrl.objectives import LossModule, distance_loss
+
+from advwrap.attacks import Attack
+from advwrap.errors import check
+from advwrap.losses.live_values import Critics, live_values, make_functional
+from advwrap.losses.reading import Transitions, weighted_mean
+from advwrap.losses.trained_policy import key_of, trained
+from advwrap.modules.rows import Rows
+from advwrap.modules.streams import CallStreams
+from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
+from advwrap.targets.worst_action import worst_action
+from advwrap.victims import AnyPolicy
+from advwrap.victims.tensordict_critic import LossCritic
+
+Solver = Callable[[LossCritic], Attack]
+"""From a critic to the attack on actions that lowers it."""
+
+
+class RobustCriticLoss(LossModule):  # type: ignore[misc]
+    """Learn the value under the optimal adversary of the actions, and raise it.
+
+    The robust critics U learn by temporal differences (the optimal-adversary-aware Bellman operator):
+
+    L_U  = mean sum_i l(U_i(s, a), r + gamma (1 - terminated) min over d of min_j U_j'(s', clip(a' + d)))
+    L_pi = - mean U_1(s, clip(mu(s) + d_s)),   d_s the worst perturbation of mu(s)
+
+    with the executed action a, the next action a' and |d| in `within`. U(s, a) is the value of *executing* a now and
+    being attacked from the next step on, so replayed data need no adversary, and the robust value of a policy is
+    min over d of U(s, mu(s) + d): raising U(s, mu(s)) itself (``at_worst=False``, the plain reading) does not improve
+    it monotonically. The gradient of L_pi is that of U at the worst action (Danskin), and 0 where the executed action
+    is pinned by the limit of the actuator.
+
+    Source: OA-PI, arXiv 2507.03372 (known to us from a digest); what it leaves open is decided in docs/oa-pi.md.
+
+    Args:
+        actor: The policy; its deterministic action is mu.
+        qvalue: The network of U, a `ValueOperator` of the clean observation and the action, or a list of them.
+        within: Where the perturbation may live, in units of the action.
+        bounds: The valid range of executed actions.
+        solver: From a critic to the attack; ``partial(worst_action, within=within)`` by default.
+        next_action: From ``batch["next"]`` to a', [B, A]; mu(s') of the live policy by default. TD3 hands its smoothed
+            target action.
+        gamma: Discount per step.
+        at_worst: Whether the actor is trained at the worst action.
+        loss_function: "smooth_l1" (Huber), "l2" or "l1".
+        num_qvalue_nets: Members of U, the least of which counts; with more than one, `qvalue` is a template.
+        key: What the actor reads.
+        clean_key: Where the truth is; by default beside `key`, with ``clean_`` before its name.
+        seed: Of the random starts, fresh entropy by default; their state is in `state_dict`.
+
+    Reads: `clean_key` (else `key`), "action" (the executed one), "next" of the states, ("next", "reward"),
+        ("next", "terminated"), "priority_weight" where there is one.
+
+    Writes: nothing; returns ``"loss_robust_qvalue"``, ``"loss_robust_actor"`` and, for the log, ``"robust_value"``
+        (mean U_1 at the worst action) and ``"action_damage"`` (how much of U the worst perturbation of mu(s) takes).
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> from torch import nn
+        >>> from torchrl.modules import MLP, ValueOperator
+        >>> from torchrl.objectives import SoftUpdate
+        >>> from advwrap.sets import LinfBall
+        >>> actor = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1), nn.Tanh())
+        >>> qvalue = ValueOperator(MLP(4, 1, num_cells=[16]), in_keys=["clean_observation", "action"])
+        >>> loss = RobustCriticLoss(actor, qvalue, within=LinfBall(0.3), bounds=Bounds(-1.0, 1.0), num_qvalue_nets=2)
+        >>> updater = SoftUpdate(loss, tau=0.005)
+        >>> batch = TensorDict({"observation": torch.randn(8, 3), "action": torch.rand(8, 1)}, [8])
+        >>> batch["next"] = TensorDict({"observation": torch.randn(8, 3), "reward": torch.randn(8, 1)}, [8])
+        >>> batch["next", "terminated"] = torch.zeros(8, 1, dtype=torch.bool)
+        >>> sorted(loss(batch).keys())
+        ['action_damage', 'loss_robust_actor', 'loss_robust_qvalue', 'robust_value']
+    """
+
+    out_keys: ClassVar[list[str]] = ["loss_robust_qvalue", "loss_robust_actor", "robust_value", "action_damage"]
+
+    qvalue_network: TensorDictModuleBase
+    qvalue_network_params: TensorDictParams
+    target_qvalue_network_params: TensorDictParams
+
+    def __init__(
+        self,
+        actor: AnyPolicy,
+        qvalue: Critics,
+        *,
+        within: PerturbationSet,
+        bounds: Bounds = UNBOUNDED,
+        solver: Solver | None = None,
+        next_action: Callable[[TensorDictBase], Tensor] | None = None,
+        gamma: float = 0.99,
+        at_worst: bool = True,
+        loss_function: str = "l2",
+        num_qvalue_nets: int = 1,
+        key: NestedKey = "observation",
+        clean_key: NestedKey | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        check(0 <= gamma <= 1, f"`gamma` must be in [0, 1], got {gamma}.")
+        check(num_qvalue_nets >= 1, f"`num_qvalue_nets` must be >= 1, got {num_qvalue_nets}.")
+        self.policy, self.actor_network = trained(actor, key=key_of(actor, key))
+        make_functional(self, qvalue, num_qvalue_nets, target=True)
+        self.robust, self.robust_target = LossCritic(self), LossCritic(self, target=True)
+        solve = partial(worst_action, within=within) if solver is None else solver
+        self.attack, self.target_attack = solve(self.robust), solve(self.robust_target)
+        self.next_action, self.bounds, self.gamma = next_action, bounds, gamma
+        self.at_worst, self.loss_function = at_worst, loss_function
+        self.streams = CallStreams(seed)
+        self.reading = Transitions(key, clean_key)
+        self.in_keys = self.reading.keys(actor, self.qvalue_network)
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDict:
+        """The losses of one batch."""
+        following = tensordict.get("next")
+        # A victim reads rows, each on its own, not sequences.
+        with set_recurrent_mode(False):
+            worst_next = self._worst_next(following)
+            values = live_values(self.qvalue_network, self.qvalue_network_params, self.reading.at_truth(tensordict))
+            intended, executed, state = self._executed(tensordict)
+            reached = self.robust(state, executed)
+        reward, ended = (self.reading.number(following, name) for name in ("reward", "terminated"))
+        target = reward + self.gamma * (1 - ended.to(reward.dtype)) * worst_next
+        error = distance_loss(values, target.expand_as(values), self.loss_function).sum(0)
+        with torch.no_grad():
+            damage = self.robust(state, intended).amin(0) - reached.amin(0)
+        out = {
+            "loss_robust_qvalue": weighted_mean(error, tensordict),
+            "loss_robust_actor": weighted_mean(-reached[0], tensordict),
+            "robust_value": reached[0].detach().mean(),
+            "action_damage": damage.mean(),
+        }
+        return TensorDict(out, [])
+
+    @torch.no_grad()
+    def _worst_next(self, following: TensorDictBase) -> Tensor:
+        """The least target value around the next action, [N]."""
+        state, context = self.reading.state(following), self.reading.rows(following)
+        action = self.policy.mean(state, context) if self.next_action is None else self.next_action(following)
+        worst = self._attacked(self.target_attack, action, state, context)
+        return self.robust_target(state, worst).amin(0)
+
+    def _executed(self, tensordict: TensorDictBase) -> tuple[Tensor, Tensor, Tensor]:
+        """The policy's action, what is executed of it, and the state; the gradient goes through both actions."""
+        state, context = self.reading.state(tensordict), self.reading.rows(tensordict)
+        intended = self.policy.mean(state, context)
+        if not self.at_worst:
+            return intended, intended, state
+        worst = self._attacked(self.attack, intended.detach(), state, context)
+        moved = intended + (worst - intended.detach())
+        # At the limit of the actuator the executed action does not follow the intended one.
+        low, high = self.bounds.around(intended.detach())
+        return intended, torch.where((worst > low) & (worst < high), moved, worst), state
+
+    def _attacked(self, attack: Attack, action: Tensor, state: Tensor, context: Rows) -> Tensor:
+        context.extra = {**context.extra, "observation": state, "clean_observation": state}
+        streams = self.streams(action.shape[0]).to(action.device)
+        return attack(action, context=context, bounds=self.bounds, generator=streams).detach()

@@ -1,0 +1,183 @@
+"""OA-PI's robust critic: the target in closed form, the gradient at the worst action, also at the actuator's limit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import nn
+from torch.nn import functional as F
+from torchrl.modules import MLP, ValueOperator
+from torchrl.objectives import SoftUpdate
+
+from advwrap import Bounds, LinfBall
+from advwrap.losses import RobustCriticLoss
+from advwrap.targets import Falling, worst_action
+from advwrap.testing.contracts import LossContract
+from tests.losses.test_worst_case_critic import ACTIONS, CLEAN, FEATURES, batch, draw, q
+from tests.victims.torchrl_actors import normal
+
+BOX = Bounds(-1.0, 1.0)
+
+
+def robust(actor=None, qvalue=None, **options):
+    torch.manual_seed(0)
+    options = {"within": LinfBall(0.3), "bounds": BOX, "seed": 0, **options}
+    loss = RobustCriticLoss(normal() if actor is None else actor, q() if qvalue is None else qvalue, **options)
+    SoftUpdate(loss, tau=0.25)
+    loss.target_qvalue_network_params.data.apply_(lambda weight: weight * 1.5)  # else it is the online one
+    return loss
+
+
+class TestRobustCriticLoss(LossContract):
+    def make_loss(self):
+        return robust(num_qvalue_nets=2)
+
+    def make_batch(self):
+        return batch()
+
+
+class LinearCase:
+    """mu(s) = <w, s> / 4 and U(s, a) = <u, s> + v a, float64: the worst action is a - eps sign(v), clipped."""
+
+    def __init__(self, gamma=0.9, eps=0.3, **options):
+        self.actor = nn.Linear(FEATURES, 1, dtype=torch.float64)
+        qvalue = ValueOperator(MLP(FEATURES + 1, 1, depth=0).double(), in_keys=[CLEAN, "action"])
+        for seed, p in enumerate([*self.actor.parameters(), *qvalue.parameters()]):
+            p.data.copy_(draw(*p.shape, seed=seed, dtype=torch.float64) / 4)
+        self.eps = eps
+        self.loss = robust(self.actor, qvalue, within=LinfBall(eps), gamma=gamma, **options)
+        self.online = self.loss.qvalue_network_params["module", "0"].data
+        self.target = self.loss.target_qvalue_network_params["module", "0"].data
+
+    def value(self, params, s, a):
+        return F.linear(torch.cat([s, a], -1), params["weight"], params["bias"]).squeeze(-1)
+
+    def executed(self, params, a):
+        return (a - self.eps * params["weight"][0, -1].sign()).clamp(-1, 1)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.3, 5.0])
+@pytest.mark.parametrize("loss_function", ["smooth_l1", "l2"])
+def test_the_target_in_closed_form(eps, loss_function):
+    case, data = LinearCase(eps=eps, loss_function=loss_function), batch(actions=1, dtype=torch.float64)
+    after = data["next"]
+    with torch.no_grad():
+        intended = case.actor(after["observation"])
+        # Where the policy leaves the box itself, the adversary cannot push it further out.
+        low, high = intended.clamp(max=-1.0), intended.clamp(min=1.0)
+        worst = (intended - eps * case.target["weight"][0, -1].sign()).clamp(low, high)
+    following = case.value(case.target, after["observation"], worst)
+    target = after["reward"][:, 0] + 0.9 * (~after["terminated"][:, 0]) * following
+    value = case.value(case.online, data["observation"], data["action"])
+    distance = F.smooth_l1_loss if loss_function == "smooth_l1" else F.mse_loss
+    torch.testing.assert_close(case.loss(data)["loss_robust_qvalue"].detach(), distance(value, target))
+
+
+def test_a_next_action_of_ones_own():
+    """TD3 hands its smoothed target action."""
+    data = batch(actions=1, dtype=torch.float64)
+    following = torch.full((8, 1), 0.2, dtype=torch.float64)
+    case = LinearCase(next_action=lambda part: following, eps=0.1)
+    worst = case.value(case.target, data["next", "observation"], following - 0.1 * case.target["weight"][0, -1].sign())
+    torch.testing.assert_close(case.loss._worst_next(data["next"]), worst)
+
+
+def test_the_least_of_the_twins_counts():
+    loss, data = robust(num_qvalue_nets=2, within=LinfBall(0.0)), batch()
+    following = data["next"]
+    mean = loss.policy.mean(following["observation"], None)
+    expected = loss.robust_target(following["observation"], mean).amin(0)
+    torch.testing.assert_close(loss._worst_next(following), expected)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_actors_gradient_is_that_of_the_minimum(seed):
+    """Danskin: the derivative of min over d of U(s, clip(mu + d)) with respect to mu, numerically, the box included."""
+    start, eps = draw(2, seed=1000 + seed, dtype=torch.float64).tanh().tolist()
+    eps = abs(eps) / 2 + 0.05
+    curve = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    for i, p in enumerate(curve.parameters()):
+        p.data.copy_(draw(*p.shape, seed=seed + i, dtype=torch.float64))
+    actor = nn.Linear(1, 1, bias=False).double()
+    actor.weight.data.fill_(start)
+
+    class Curve(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.curve = curve
+
+        def forward(self, observation, action):
+            return self.curve(action)
+
+    loss = robust(
+        actor,
+        ValueOperator(Curve(), in_keys=[CLEAN, "action"]),
+        within=LinfBall(eps),
+        solver=lambda critic: worst_action(critic, within=LinfBall(eps), steps=40, restarts=4),
+    )
+    one = torch.ones(1, 1, dtype=torch.float64)
+    data = TensorDict({"observation": one, "action": one, "reward": one}, [1])
+    data["next"] = TensorDict({"observation": one, "reward": one, "terminated": one > 2}, [1])
+    (found,) = torch.autograd.grad(loss(data)["loss_robust_actor"], actor.weight)
+
+    def least(mu):
+        grid = torch.linspace(max(mu - eps, -1.0), min(mu + eps, 1.0), 4001, dtype=torch.float64)
+        return float(curve(grid.unsqueeze(1)).min().detach())
+
+    h = 1e-4
+    left, right = (least(start) - least(start - h)) / h, (least(start + h) - least(start)) / h
+    # Where the minimum is inside, the search ends a step from it: its slope is small there, not 0.
+    assert float(found) == pytest.approx(-(left + right) / 2, abs=0.05)
+
+
+def test_at_the_limit_the_gradient_is_nothing():
+    """The worst executed action is pinned at -1: moving the policy's action a little changes nothing."""
+    actor = nn.Linear(1, 1, bias=False)
+    actor.weight.data.fill_(-0.9)
+    qvalue = ValueOperator(MLP(2, 1, depth=0), in_keys=[CLEAN, "action"])
+    qvalue.module[0].weight.data.copy_(torch.tensor([[0.0, 1.0]]))
+    one = torch.ones(1, 1)
+    data = TensorDict({"observation": one, "action": one}, [1])
+    data["next"] = TensorDict({"observation": one, "reward": one, "terminated": one > 2}, [1])
+    for eps, expected in ((0.05, -1.0), (0.3, 0.0)):
+        loss = robust(actor, qvalue, within=LinfBall(eps))
+        (found,) = torch.autograd.grad(loss(data)["loss_robust_actor"], actor.weight)
+        assert float(found) == expected
+
+
+def test_plain_raises_the_value_of_the_intended_action():
+    loss, data = robust(at_worst=False), batch()
+    mean = loss.policy.mean(data["observation"], None)
+    out = loss(data)
+    torch.testing.assert_close(out["loss_robust_actor"], -loss.robust(data["observation"], mean)[0].mean())
+    assert out["action_damage"] == 0.0
+    assert robust()(data)["action_damage"] > 0.0
+
+
+def test_the_solver_against_a_grid():
+    """Two starts of five falling steps against brute force, on curved twins with three actions."""
+    loss, data = robust(num_qvalue_nets=2, within=LinfBall(0.5)), batch()
+    state = data["observation"]
+    action = draw(8, ACTIONS, seed=9).clamp(-1, 1)
+    found = loss.robust(state, loss._attacked(loss.attack, action, state, loss.reading.rows(data))).amin(0)
+    axis = torch.linspace(-0.5, 0.5, 21)
+    offsets = torch.cartesian_prod(axis, axis, axis)
+    grid = torch.stack([loss.robust(state, (action + d).clamp(-1, 1)).amin(0) for d in offsets]).amin(0)
+    clean = loss.robust(state, action).amin(0)
+    assert (found <= clean).all()
+    share = (clean - found) / (clean - grid)
+    assert (share > 0.98).float().mean() >= 0.8
+    assert share.mean() > 0.95
+
+
+def test_falling_steps():
+    assert [Falling(5)(i) for i in range(5)] == pytest.approx([2.0, 1.6, 1.2, 0.8, 0.4])
+    with pytest.raises(ValueError, match="`steps` must be an integer >= 1"):
+        Falling(0)
+
+
+@pytest.mark.parametrize(("options", "said"), [({"gamma": 1.5}, "`gamma`"), ({"num_qvalue_nets": 0}, "`num_qvalue_n")])
+def test_bad_numbers(options, said):
+    with pytest.raises(ValueError, match=said):
+        robust(**options)
