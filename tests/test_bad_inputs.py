@@ -103,7 +103,7 @@ def test_radius_in_deviations_that_nobody_measured():
         (lambda: L0Ball(-1, 0.1), r"`k` must be an integer >= 0, got -1\. Fix:"),
         (lambda: L0Ball(1.5, 0.1), r"`k` must be an integer >= 0, got 1\.5"),
         (lambda: Masked(BALL, torch.ones(3)), r"`mask` must be boolean .* Fix: mask\.bool"),
-        (lambda: Linear(0.0, -1.0, steps=3), "`eps` must be >= 0, got -1"),
+        (lambda: Linear(0.0, -1.0, steps=3), "`end` must be >= 0, got -1"),
         (lambda: Linear(0.0, 1.0, steps=0), "`steps` must be >= 1, got 0"),
         (lambda: InStd(-1.0, torch.ones(3)), "`eps` must be >= 0, got -1"),
         (lambda: Bounds(1.0, 0.0), "`low` must be <= `high`, got"),

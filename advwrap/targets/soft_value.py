@@ -117,9 +117,9 @@ class SoftValue:
     def _expected(self, law: CategoricalLaw, alpha: float | Tensor, clean: Tensor, context: Context | None) -> Tensor:
         """The expectation over discrete actions; the members are compared action by action."""
         critic: Critic = self.critic  # type: ignore[assignment]
-        first = torch.zeros(clean.shape[0], dtype=torch.int64, device=clean.device)
-        each = [self.reduce(critic(clean, first + i, context), 0) for i in range(law.logits.shape[-1])]
         log_probs = law.logits.log_softmax(-1)
+        pure = torch.eye(log_probs.shape[-1], dtype=log_probs.dtype, device=log_probs.device)  # one action each
+        each = [self.reduce(critic(clean, action.expand_as(log_probs), context), 0) for action in pure]
         value: Tensor = (log_probs.exp() * (torch.stack(each, -1) - alpha * log_probs)).sum(-1)
         return value
 

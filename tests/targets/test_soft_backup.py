@@ -104,8 +104,8 @@ def test_the_unmodified_loss_bootstraps_equation_26():
 
     # The candidates and the soft value of ("next", "observation"), once more from the same streams.
     clean = torch.cat([batch["observation"], batch["next", "observation"]])
-    value = attack.value(clean, generator=Perturb(attack, seed=0)._streams(2 * ROWS))[ROWS:]
-    _, x, energy, _ = attack._candidates(clean, None, UNBOUNDED, Perturb(attack, seed=0)._streams(2 * ROWS))
+    value = attack.value(clean, generator=Perturb(attack, seed=0).streams(2 * ROWS))[ROWS:]
+    _, x, energy, _ = attack._candidates(clean, None, UNBOUNDED, Perturb(attack, seed=0).streams(2 * ROWS))
     weights = (-energy).softmax(0)[:, ROWS:]
 
     target = torch.zeros(ROWS, dtype=torch.float64)

@@ -160,6 +160,16 @@ def test_discrete_policies_are_exact():
     torch.testing.assert_close(value, ((p * table).sum(-1) - 0.5 * (p * p.log()).sum(-1)).expand(2))
 
 
+def test_twins_are_compared_action_by_action():
+    """As `DiscreteSACLoss` does: of two critics that disagree everywhere nothing is left."""
+    victim = Categorical(lambda obs: torch.zeros(len(obs), 2))
+    twins = [lambda o, a: a[:, 0], lambda o, a: a[:, 1]]
+    x = torch.zeros(3, 1)
+    assert SoftValue(victim, twins, entropy=0.0)(x, x, torch.randn_like).tolist() == [0.0] * 3
+    assert SoftValue(victim, twins, actions=0)(x, x, torch.randn_like).tolist() == [0.0] * 3
+    assert SoftValue(victim, twins, entropy=0.0, reduce=torch.mean)(x, x, torch.randn_like).tolist() == [0.5] * 3
+
+
 def test_other_reductions():
     soft = SoftValue(nn.Identity(), [lambda o, a: a[:, 0], lambda o, a: a[:, 1]], reduce=torch.mean)
     x = torch.tensor([[1.0, 3.0]])
