@@ -12,11 +12,12 @@ from tensordict.nn import TensorDictModuleBase, TensorDictParams
 from tensordict.utils import NestedKey
 from torch import Tensor
 from torchrl.modules import set_recurrent_mode
-from torchrl.objectives import LossModule, distance_loss
+from torchrl.objectives import LossModule
 
 from advwrap.attacks import Attack
 from advwrap.errors import check
-from advwrap.losses.live_values import Critics, live_values, make_functional
+from advwrap.losses.bootstrap import temporal_difference
+from advwrap.losses.live_values import Critics, make_functional
 from advwrap.losses.reading import Transitions, weighted_mean
 from advwrap.losses.trained_policy import key_of, trained
 from advwrap.modules.rows import Rows
@@ -126,20 +127,15 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The losses of one batch."""
-        following = tensordict.get("next")
         # A victim reads rows, each on its own, not sequences.
         with set_recurrent_mode(False):
-            worst_next = self._worst_next(following)
-            values = live_values(self.qvalue_network, self.qvalue_network_params, self.reading.at_truth(tensordict))
+            error, _ = temporal_difference(self, tensordict, self._worst_next(tensordict.get("next")))
             intended, executed, state = self._executed(tensordict)
             reached = self.robust(state, executed)
-        reward, ended = (self.reading.number(following, name) for name in ("reward", "terminated"))
-        target = reward + self.gamma * (1 - ended.to(reward.dtype)) * worst_next
-        error = distance_loss(values, target.expand_as(values), self.loss_function).sum(0)
         with torch.no_grad():
             damage = self.robust(state, intended).amin(0) - reached.amin(0)
         out = {
-            "loss_robust_qvalue": weighted_mean(error, tensordict),
+            "loss_robust_qvalue": error,
             "loss_robust_actor": weighted_mean(-reached[0], tensordict),
             "robust_value": reached[0].detach().mean(),
             "action_damage": damage.mean(),

@@ -10,12 +10,13 @@ from tensordict.nn import TensorDictModuleBase, TensorDictParams
 from tensordict.utils import NestedKey
 from torch import Tensor
 from torchrl.modules import set_recurrent_mode
-from torchrl.objectives import LossModule, distance_loss
+from torchrl.objectives import LossModule
 
 from advwrap.bounds import ActionBounds, box_around
 from advwrap.errors import check
+from advwrap.losses.bootstrap import temporal_difference
 from advwrap.losses.box_search import lowest_in_box
-from advwrap.losses.live_values import Critics, live_values, make_functional
+from advwrap.losses.live_values import Critics, make_functional
 from advwrap.losses.reading import Transitions, weighted_mean
 from advwrap.losses.trained_policy import key_of, sampled, trained
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
@@ -130,13 +131,10 @@ class WorstCaseCritic(LossModule):  # type: ignore[misc]
         # A victim reads rows, each on its own, not sequences.
         with set_recurrent_mode(False):
             worst_next, width = self._worst_next(self.reading.state(following), self.reading.rows(following))
-            values = live_values(self.qvalue_network, self.qvalue_network_params, self.reading.at_truth(tensordict))
+            error, values = temporal_difference(self, tensordict, worst_next)
             term = self._actor_term(self.reading.state(tensordict), self.reading.rows(tensordict))
-        reward, ended = (self.reading.number(following, name) for name in ("reward", "terminated"))
-        target = reward + self.gamma * (1 - ended.to(reward.dtype)) * worst_next
-        error = distance_loss(values, target.expand_as(values), self.loss_function).sum(0)
         out = {
-            "loss_worst_qvalue": weighted_mean(error, tensordict),
+            "loss_worst_qvalue": error,
             "loss_worst_actor": weighted_mean(present(self.kappa) * term, tensordict),
             "worst_value": values.detach().amin(0).mean(),
             "action_width": width.mean(),
