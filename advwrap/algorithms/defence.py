@@ -43,6 +43,14 @@ class Learner:
 
     Attributes:
         normaliser: The statistics of the observations; the training moves them.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from advwrap.algorithms import SAC
+        >>> task = gym.make("Pendulum-v1")
+        >>> learner = SAC("Pendulum-v1").learner(task.observation_space, task.action_space)
+        >>> learner.features, learner.actions, learner.policy
+        (3, 1, 'gaussian')
     """
 
     env: str
@@ -84,6 +92,12 @@ class Hardening:
         after: Called after every round of updates, with the number of environment steps and a function that samples so
             many normalised batches.
         parts: What else a checkpoint must hold.
+
+    Example:
+        >>> from advwrap import LinfBall, Noise
+        >>> noise = Noise(LinfBall(0.1))
+        >>> Hardening(behaviour=noise, perturb=Perturb(noise)).behaviour
+        Noise(within=LinfBall(eps=0.1))
     """
 
     behaviour: Attack = field(default_factory=Identity)

@@ -45,6 +45,11 @@ class TrainedAttacker:
         attack: What it does.
         kind: What it learned.
         agent: What the algorithm returned: of ours a `TrainedAgent`, with its history.
+
+    Example:
+        >>> from advwrap import Identity
+        >>> TrainedAttacker(Identity(), SARL(), agent=None).attack
+        Identity()
     """
 
     attack: Attack

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -45,8 +46,8 @@ def evaluate_suite(
         epsilons: Radii, in units of the normalised observation.
         episodes: Episodes per cell.
         seed: Reset seed of the first episode of every cell.
-        keep: A folder for the cells that are done: called again with the same agents, attacks, seeds and versions, only
-            the others are measured.
+        keep: A folder for the cells that are done: called again with the same agents, attacks, seeds, versions and code
+            of this package, only the others are measured.
         workers: Processes; each cell is measured by one of them, with the same result.
         command: What to type to measure this again; by default the command line of this process.
 
@@ -148,6 +149,15 @@ def quiet_worker() -> None:
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process
 
 
+@cache
+def code_digest() -> str:
+    """What tells the code of this package from that of another version."""
+    state = hashlib.sha256()
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+        state.update(file.read_bytes())
+    return state.hexdigest()[:16]
+
+
 class _Store:
     """One file per cell, named by everything that decides its numbers."""
 
@@ -170,6 +180,7 @@ class _Store:
     def _path(self, job: _Job) -> Path | None:
         if self.folder is None:
             return None
-        origin = asdict(self.provenance) | {"command": None}
+        # Not the commit: a word in the documentation changes no number, a change that is not committed may.
+        origin = asdict(self.provenance) | {"command": None, "commit": None, "code": code_digest()}
         words = [job.agent.digest(), repr(job.make), job.epsilon, job.episodes, job.seed, origin]
         return self.folder / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:24]}.json"

@@ -50,6 +50,14 @@ class Trial:
         attacker: What was trained.
         algorithm: With which configuration.
         cell: The victim's returns under it, on the selection episodes.
+
+    Example:
+        >>> from advwrap import Identity
+        >>> from advwrap.algorithms import PPO
+        >>> from advwrap.evaluation import Cell
+        >>> cell = Cell("agent", "SARL", 0.1, (0,), (250.0,), (200,), (0.1,))
+        >>> Trial(TrainedAttacker(Identity(), SARL(), None), PPO(), cell).cell.mean_return
+        250.0
     """
 
     attacker: TrainedAttacker
@@ -66,6 +74,15 @@ class Scan:
 
     Args:
         trials: At least one.
+
+    Example:
+        >>> from advwrap import Identity
+        >>> from advwrap.algorithms import PPO
+        >>> from advwrap.evaluation import Cell
+        >>> cells = (Cell("agent", "SARL", 0.1, (0,), (score,), (200,), (0.1,)) for score in (250.0, 90.0))
+        >>> scan = Scan(tuple(Trial(TrainedAttacker(Identity(), SARL(), None), PPO(), cell) for cell in cells))
+        >>> scan.best.cell.mean_return
+        90.0
     """
 
     trials: tuple[Trial, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from advwrap import PGD, Identity, LinfBall, LowValue, Noise
 from advwrap.algorithms import PPO, SAC
 from advwrap.evaluation import Cell, ObservationSuite, Provenance, Results, evaluate_suite, markdown
 from advwrap.evaluation import attack_makers as module
+from advwrap.evaluation import measure as measuring
 from advwrap.evaluation.attack_makers import AttackMaker, RobustSarsaScan
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
 from advwrap.evaluation.suites import GradientSuite
@@ -125,6 +126,22 @@ def test_cells_that_are_done_are_not_measured_again(tmp_path: Path) -> None:
     for count, changes in enumerate(others, start=2):
         measure(**changes)
         assert len(made) == count, changes
+
+
+def test_code_that_may_change_a_number_makes_cells_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit does not: a word in the documentation changes nothing, and what is not committed may."""
+    made: list[str] = []
+
+    def measure() -> Results:
+        return evaluate_suite({"a": agent()}, Counting(made), [0.1], episodes=1, keep=tmp_path)
+
+    first, here = measure(), measuring.Provenance.here
+    monkeypatch.setattr(measuring.Provenance, "here", lambda *a, **k: replace(here(*a, **k), commit="another"))
+    again = measure()
+    assert (again.cells, again.provenance.commit, len(made)) == (first.cells, "another", 1)
+    monkeypatch.setattr(measuring, "code_digest", lambda: "other code")
+    measure()
+    assert len(made) == 2
 
 
 def test_processes_change_nothing() -> None:
