@@ -19,6 +19,7 @@ from advwrap.attacks.region import check_batch
 from advwrap.errors import check, check_integer
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds
+from advwrap.sets.rows import per_row
 from advwrap.victims import Context
 
 Features = Sequence[int] | None
@@ -328,8 +329,7 @@ class Saturated(_Fault):
 
 
 def _rows(known: Tensor, then: Tensor, otherwise: Tensor) -> Tensor:
-    known = known.to(otherwise.device).reshape(-1, *[1] * (otherwise.ndim - 1))
-    return torch.where(known, then.to(otherwise), otherwise)
+    return torch.where(per_row(known.to(otherwise.device), otherwise), then.to(otherwise), otherwise)
 
 
 def _past(context: Context | None, name: str, fault: _Fault) -> tuple[Tensor, Tensor]:

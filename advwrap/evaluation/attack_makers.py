@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from torch import nn
@@ -137,10 +138,11 @@ class RobustSarsaScan:
             return PGD(objective, within=LinfBall(epsilon), steps=10, step_size=0.1, random_start=0.1)
 
         def scan(kind: type[RobustSarsa]) -> Iterable[nn.Module]:
-            batches = sarsa_batches(agent.make_env, agent.policy, num_envs=8, reward_scale=unit, reward_limit=10.0)
             return scan_robust_sarsa(batches, eps=self.eps, reg=self.reg, kind=kind, training=self.training).values()
 
         unit = 1 / _return_std(agent)
+        played = sarsa_batches(agent.make_env, agent.policy, num_envs=8, reward_scale=unit, reward_limit=10.0)
+        batches = list(islice(played, self.training.iterations))  # the agent plays once for both kinds
         attacks = [attack(critic) for kind in self.kinds for critic in scan(kind)]
         return min(attacks, key=lambda attack: mean_return(agent, attack, episodes=self.selection))
 
