@@ -90,12 +90,22 @@ class TabularMDP:
 
 
 def entropies(policy: Array) -> Array:
-    """H(pi(. | s~)), [O]."""
+    """H(pi(. | s~)), [O].
+
+    Example:
+        >>> entropies(np.array([[0.5, 0.5], [0.9, 0.1]])).round(3)
+        array([0.693, 0.325])
+    """
     return -xlogy(policy, policy).sum(-1)  # type: ignore[no-any-return]
 
 
 def seen_values(q: Array, policy: Array, *, entropy: float = 0.0) -> Array:
-    """V(s, s~) = E_{a ~ pi(.|s~)}[Q(s, a)] + alpha_ent H(pi(.|s~)), [S, O]."""
+    """V(s, s~) = E_{a ~ pi(.|s~)}[Q(s, a)] + alpha_ent H(pi(.|s~)), [S, O].
+
+    Example:
+        >>> seen_values(np.array([[1.0, 3.0]]), policy=np.array([[0.5, 0.5], [0.0, 1.0]]))
+        array([[2., 3.]])
+    """
     return q @ policy.T + entropy * entropies(policy)
 
 
@@ -112,31 +122,57 @@ def soft_worst(values: Array, prior: Array, temperature: float) -> Array:
 
 
 def soft_worst_value(values: Array, prior: Array, temperature: float) -> Array:
-    """VALT, eq. 26: -alpha log sum p exp(-V / alpha), [S]."""
+    """VALT, eq. 26: -alpha log sum p exp(-V / alpha), [S].
+
+    Example:
+        >>> soft_worst_value(np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]]), temperature=1.0).round(3)
+        array([0.38])
+    """
     least = np.where(prior > 0, values, np.inf).min(1, keepdims=True)
     mass = (prior * np.exp(np.minimum(least - values, 0.0) / temperature)).sum(1)
     return least[:, 0] - temperature * np.log(mass)  # type: ignore[no-any-return]
 
 
 def soft_objective(values: Array, prior: Array, temperature: float, adversary: Array) -> Array:
-    """What eq. 9 minimises (eq. 7 with f = x log x): E_nu[V] + alpha KL(nu || p), [S]."""
+    """What eq. 9 minimises (eq. 7 with f = x log x): E_nu[V] + alpha KL(nu || p), [S].
+
+    Example:
+        >>> values, prior = np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]])
+        >>> soft_objective(values, prior, 1.0, adversary=soft_worst(values, prior, 1.0)).round(3)
+        array([0.38])
+    """
     return (adversary * values).sum(1) + temperature * divergence(adversary, prior)  # type: ignore[no-any-return]
 
 
 def divergence(adversary: Array, prior: Array) -> Array:
-    """KL(nu || p) per state, [S]; infinite where nu goes and p does not."""
+    """KL(nu || p) per state, [S]; infinite where nu goes and p does not.
+
+    Example:
+        >>> divergence(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])).round(3)
+        array([0.693])
+    """
     ratio: Any = np.divide(adversary, prior, out=np.full_like(prior, np.inf), where=prior > 0)
     return xlogy(adversary, np.where(adversary > 0, ratio, 1.0)).sum(1)  # type: ignore[no-any-return]
 
 
 def epsilon_worst(values: Array, prior: Array, kappa: float) -> Array:
-    """VALT, eq. 12: kappa on the worst reachable observation (the first of equals), 1 - kappa as the prior, [S, O]."""
+    """VALT, eq. 12: kappa on the worst reachable observation (the first of equals), 1 - kappa as the prior, [S, O].
+
+    Example:
+        >>> epsilon_worst(np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]]), kappa=0.5)
+        array([[0.75, 0.25]])
+    """
     nu: Array = (1 - kappa) * prior
     nu[np.arange(len(nu)), np.where(prior > 0, values, np.inf).argmin(1)] += kappa
     return nu
 
 
 def epsilon_worst_value(values: Array, prior: Array, kappa: float) -> Array:
-    """VALT, eq. 45: kappa min V + (1 - kappa) E_p[V], [S]."""
+    """VALT, eq. 45: kappa min V + (1 - kappa) E_p[V], [S].
+
+    Example:
+        >>> epsilon_worst_value(np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]]), kappa=0.5)
+        array([0.25])
+    """
     least = np.where(prior > 0, values, np.inf).min(1)
     return kappa * least + (1 - kappa) * (prior * values).sum(1)  # type: ignore[no-any-return]

@@ -76,6 +76,10 @@ class Kind:
         values: (critic networks) -> the critic that objectives read.
         acts: (mean of the policy, low, high) -> what the task takes.
         values_actions: Whether the critics are Q(s, a), not V(s).
+
+    Example:
+        >>> KINDS["deterministic"].actor(3, 1, (8,))(torch.zeros(5, 3)).shape
+        torch.Size([5, 1])
     """
 
     actor: Callable[[int, int, tuple[int, ...]], nn.Module]

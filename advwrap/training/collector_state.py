@@ -20,6 +20,22 @@ class CollectorState:
     Args:
         collector: A collector around a `TransformedEnv` or a `VectorGymEnv`.
         tasks: Its simulators, in order.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from tensordict.nn import TensorDictModule
+        >>> from torch import nn
+        >>> from torchrl.envs import GymWrapper, InitTracker, SerialEnv, TransformedEnv
+        >>> tasks = [Replayable(gym.make("Pendulum-v1")) for _ in range(2)]
+        >>> env = SerialEnv(2, [lambda task=task: GymWrapper(task) for task in tasks])
+        >>> policy = TensorDictModule(nn.Linear(3, 1), ["observation"], ["action"])
+        >>> collector = Collector(TransformedEnv(env, InitTracker()), policy, frames_per_batch=4, total_frames=12)
+        >>> batches, state = iter(collector), CollectorState(collector, tasks)
+        >>> _, then = next(batches), state.state_dict()
+        >>> following = next(batches)["next", "reward"]
+        >>> state.load_state_dict(then)
+        >>> bool((next(batches)["next", "reward"] == following).all())
+        True
     """
 
     def __init__(self, collector: Collector, tasks: Sequence[Replayable]) -> None:
