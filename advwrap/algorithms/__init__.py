@@ -4,6 +4,7 @@ from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Defence, Hardening, Learner, Undefended
 from advwrap.algorithms.discrete_sac import DiscreteSAC
+from advwrap.algorithms.oapi import OAPI
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.algorithms.ppo import PPO, PPOTraining
 from advwrap.algorithms.presets import preset
@@ -16,6 +17,7 @@ from advwrap.algorithms.valt_soft import ValtSoft
 from advwrap.algorithms.wocar import Wocar
 
 __all__ = [
+    "OAPI",
     "PPO",
     "SAC",
     "TD3",

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
-from torch import nn
+from torch import Tensor, nn
 from torchrl.objectives import LossModule, SoftUpdate
 
 from advwrap.attacks import Attack, Identity
@@ -19,6 +19,7 @@ from advwrap.sets import Linear
 from advwrap.sets.coefficient import Coefficient
 from advwrap.training.checkpoint import Stateful
 from advwrap.training.running_normaliser import RunningNormaliser
+from advwrap.training.surgery import Surgery
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Learner:
         tau: Share of the new weights in the target networks per update.
         compile: Whether its update is one compiled graph.
         delay: Updates of the critics per update of the actor and of the target networks.
+        box: The least and the greatest action; None where actions are discrete.
+        next_action: From ``batch["next"]`` to the action that its own target is made of; None for its policy's mean.
 
     Attributes:
         normaliser: The statistics of the observations; the training moves them.
@@ -67,6 +70,8 @@ class Learner:
     tau: float
     compile: bool = False
     delay: int = 1
+    box: tuple[Tensor, Tensor] | None = None
+    next_action: Callable[[TensorDictBase], Tensor] | None = None
     normaliser: RunningNormaliser = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +92,7 @@ class Hardening:
         losses: Further losses, trained by the same optimiser.
         actor_terms: Names of their terms that train the actor: they rest when it rests.
         weights: Coefficients of terms of any loss.
+        surgery: Two terms whose gradients are combined by a rule instead of being added.
         schedules: What moves with the environment steps.
         updaters: Of the target networks of the further losses.
         after: Called after every round of updates, with the number of environment steps and a function that samples so
@@ -105,6 +111,7 @@ class Hardening:
     losses: tuple[nn.Module, ...] = ()
     actor_terms: tuple[str, ...] = ()
     weights: Mapping[str, Coefficient] = field(default_factory=dict)
+    surgery: Surgery | None = None
     schedules: tuple[Linear, ...] = ()
     updaters: tuple[SoftUpdate, ...] = ()
     after: Callable[[int, Batches], None] | None = None

@@ -236,6 +236,7 @@ class OffPolicyTraining:
             adam(losses, self.learner.learning_rate),
             prepare=prepare,
             weights=self.hardening.weights,
+            surgery=self.hardening.surgery,
             every=dict.fromkeys(("loss_actor", *self.hardening.actor_terms), self.learner.delay),
             compile=self.config.compile,
         )

@@ -50,11 +50,12 @@ class SAC(OffPolicy):
         if not isinstance(actions, gym.spaces.Box):
             raise TypeError(f"`env` must have box actions, got {actions} in {self.env}. Fix: DiscreteSAC.")
         features, size = observations.shape[0], actions.shape[0]
+        low, high = torch.as_tensor(actions.low), torch.as_tensor(actions.high)
         actor = ProbabilisticActor(
             TensorDictModule(actor_network(features, size, self.hidden), ["observation"], ["loc", "scale"]),
             in_keys=["loc", "scale"],
             distribution_class=TanhNormal,
-            distribution_kwargs={"low": torch.as_tensor(actions.low), "high": torch.as_tensor(actions.high)},
+            distribution_kwargs={"low": low, "high": high},
             return_log_prob=False,
         )
         critic = MLP(features + size, 1, num_cells=self.hidden, activation_class=nn.ReLU)
@@ -81,4 +82,5 @@ class SAC(OffPolicy):
             gamma=self.gamma,
             tau=self.tau,
             compile=self.compile,
+            box=(low, high),
         )

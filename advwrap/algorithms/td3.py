@@ -6,12 +6,14 @@ Source: Fujimoto et al., *Addressing function approximation error in actor-criti
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import torch
+from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule, TensorDictSequential
-from torch import nn
+from torch import Tensor, nn
 from torchrl.data import Bounded
 from torchrl.modules import MLP, AdditiveGaussianModule, ValueOperator
 from torchrl.objectives import SoftUpdate, TD3Loss
@@ -106,4 +108,15 @@ class TD3(OffPolicy):
             tau=self.tau,
             compile=self.compile,
             delay=self.delay,
+            box=(low, high),
+            next_action=partial(smoothed_target_action, loss),
         )
+
+
+def smoothed_target_action(loss: TD3Loss, following: TensorDictBase) -> Tensor:
+    """clip(mu'(s') + clip(noise)): the action that `TD3Loss` bootstraps, with noise of its own."""
+    with loss.target_actor_network_params.to_module(loss.actor_network, preserve_module_state=False):
+        mean = loss.actor_network(following.select(*loss.actor_network.in_keys, strict=False))["action"]
+    noise = (torch.randn_like(mean) * loss.policy_noise).clamp(-loss.noise_clip, loss.noise_clip)
+    action: Tensor = (mean + noise).clamp(loss.min_action, loss.max_action)
+    return action

@@ -42,10 +42,11 @@ class Bounds:
             if isinstance(limit, np.ndarray):
                 object.__setattr__(self, name, torch.from_numpy(limit.astype(np.float64)))
         low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
-        check(not bool(low.isnan().any() or high.isnan().any()), f"`low` and `high` must not be NaN, got {self}.")
+        check(bool((low == low).all()) and bool((high == high).all()), f"`low` and `high` must not be NaN, got {self}.")
         check(bool((low <= high).all()), f"`low` must be <= `high`, got low {low} and high {high}.")
         # No limit at all: clamping can be skipped.
-        object.__setattr__(self, "unbounded", bool((low == -math.inf).all() and (high == math.inf).all()))
+        limited = bool((low > -math.inf).any()) or bool((high < math.inf).any())
+        object.__setattr__(self, "unbounded", not limited)
 
     def around(self, clean: Tensor) -> tuple[Tensor, Tensor]:
         """The limits for each row, widened where the clean value itself is outside them.

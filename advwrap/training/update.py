@@ -37,7 +37,7 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         prepare: What is done to a batch first: normalise, perturb.
         weights: Coefficients of terms, by name; 1 by default. A schedule is asked at every step.
         surgery: Two terms whose gradients are combined instead of added; their cosine is in the values, as
-            "gradient_cosine". A step in which one of them rests has no conflict to resolve.
+            "gradient_cosine", and stays what it was while one of them rests.
         every: Terms that count only in every n-th step, by name (a delayed actor); their parameters stay in between.
         compile: Whether to compile the function into one graph; on a GPU with CUDA graphs.
 
@@ -77,6 +77,7 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         self.surgery = surgery
         self.params = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self.steps = 0
+        self.cosine = torch.zeros(())
         self._gradients = _one_graph(self.gradients, self.params[0].device) if compile else self.gradients
 
     def __call__(self, batch: TensorDictBase) -> TensorDict:
@@ -88,6 +89,8 @@ class Update(OptimizationStepper):  # type: ignore[misc]
             # Adam's fused kernel on the CPU takes for granted that a gradient is laid out like its parameter.
             p.grad = None if grad is None else grad.contiguous()
         self.optimizer.step()
+        if self.surgery is not None:
+            self.cosine = values.setdefault("gradient_cosine", self.cosine)
         return TensorDict(values)
 
     def gradients(
@@ -143,13 +146,13 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         return values
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimiser's state and the number of steps."""
-        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps}
+        """The optimiser's state, the number of steps and the last cosine."""
+        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps, "cosine": self.cosine}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.steps = int(state["steps"])
+        self.steps, self.cosine = int(state["steps"]), state["cosine"]
 
 
 def _gradients(total: Any, params: Sequence[Tensor], *, keep: bool = False) -> Sequence[Tensor | None]:

@@ -10,6 +10,7 @@ import torch
 from tensordict import TensorDict
 
 from advwrap.algorithms import (
+    OAPI,
     PPO,
     SAC,
     TD3,
@@ -39,7 +40,9 @@ DEFENCES: dict[str, Defence] = {
     "sampled": ValtSampled(EPSILON, temperature=1.0, regulariser=1.0),
     "alternating": Alternating(EPSILON, ADVERSARY, adversary_steps=1.0, regulariser=1.0),
     "WocaR": Wocar(EPSILON),
+    "OA-PI": OAPI(EPSILON),
 }
+CONTINUOUS = ("WocaR", "OA-PI")
 
 
 VIRTUAL = ("VALT-EPS", "VALT-SOFT", "sampled")
@@ -71,6 +74,7 @@ def moved(part: TensorDict) -> float:
         (DEFENCES["none"], False, False),
         (DEFENCES["regulariser"], False, False),
         (DEFENCES["WocaR"], False, False),
+        (DEFENCES["OA-PI"], False, False),
         (DEFENCES["attack training"], True, True),
         (DEFENCES["VALT-EPS"], True, True),
         (DEFENCES["VALT-SOFT"], True, True),
@@ -175,7 +179,7 @@ def test_the_temperature_of_the_adversary_falls() -> None:
     assert found == [1000.0, 502.0, 4.0, 4.0]
 
 
-@pytest.mark.parametrize("defence", ["none", "regulariser", "WocaR", "VALT-EPS"])
+@pytest.mark.parametrize("defence", ["none", "regulariser", "WocaR", "VALT-EPS", "OA-PI"])
 def test_a_delayed_actor_rests_from_every_term(defence: str) -> None:
     """TD3: in every second update neither the actor nor a target network moves, whatever the defence adds."""
     training = OffPolicyTraining(TD3(TASK, DEFENCES[defence], **TINY))
@@ -204,6 +208,27 @@ def test_a_delayed_actor_rests_from_every_term(defence: str) -> None:
     assert moves == [[False, False, True], [True, True, True]] * 2
 
 
+def test_the_robust_target_is_around_the_smoothed_target_action() -> None:
+    """TD3: the robust critics bootstrap the *target* actor's noisy action."""
+    training = OffPolicyTraining(TD3(TASK, OAPI(EPSILON), **TINY))
+    (robust,) = training.hardening.losses
+    training.learner.loss.target_actor_network_params.data.apply_(torch.zeros_like)  # its action is 0 everywhere
+    following = TensorDict({"observation": torch.randn(2000, 9), "clean_observation": torch.randn(2000, 9)}, [2000])
+    noise = robust.next_action(following)
+    assert float(noise.std()) == pytest.approx(0.2, rel=0.1)
+    assert float(noise.abs().max()) <= 0.5
+    plain = OffPolicyTraining(TD3(TASK, OAPI(EPSILON, smoothed=False), **TINY))
+    assert plain.hardening.losses[0].next_action is None  # the actor's own
+
+
+def test_the_radius_is_in_units_of_half_the_range() -> None:
+    """Pendulum's torque lies in [-2, 2]."""
+    (robust,) = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.25), **TINY)).hardening.losses
+    clean = torch.zeros(64, 3)
+    attacked = robust.attack(torch.zeros(64, 1), context={"observation": clean}, bounds=robust.bounds)
+    assert float(attacked.abs().max()) == pytest.approx(0.5)
+
+
 def test_the_replay_buffer_forgets() -> None:
     training = OffPolicyTraining(SAC(TASK, prioritised=True, capacity=60, **TINY))
     training.run()
@@ -214,8 +239,8 @@ def test_the_replay_buffer_forgets() -> None:
 @pytest.mark.parametrize("learner", [TD3, DiscreteSAC], ids=lambda kind: kind.__name__)
 def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: str) -> None:
     config = learner("CartPole-v1" if learner is DiscreteSAC else TASK, DEFENCES[defence], **TINY)
-    if learner is DiscreteSAC and defence == "WocaR":
-        with pytest.raises(TypeError, match="`Wocar` bounds continuous actions"):
+    if learner is DiscreteSAC and defence in CONTINUOUS:
+        with pytest.raises(TypeError, match="continuous actions, got a discrete learner"):
             config.train()
         return
     agent = replace(config, frames_per_batch=20).train()
@@ -239,6 +264,10 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: RobustRegulariser(0.1, -1.0), "`coefficient`"),
         (lambda: Wocar(0.1, kappa=2.0), "`kappa`"),
         (lambda: Wocar(0.1, steps=0), "`steps` must be an integer >= 1"),
+        (lambda: OAPI(0.0), "`epsilon` must be > 0"),
+        (lambda: OAPI(0.1, omega=1.5), "`omega` must be in"),
+        (lambda: OAPI(0.1, surgery="projection"), "`surgery` must be one of pcgrad, nominal, none"),
+        (lambda: OAPI(0.1, restarts=0), "`restarts` must be an integer >= 1"),
         (lambda: ValtSoft(0.1, temperature=0.0), "`temperature` must be > 0"),
         (lambda: ValtSoft(0.1, temperature=(1000.0, -4.0)), "`temperature` must be > 0"),
         (lambda: ValtSoft(0.1, temperature=1.0, learning_rate=0.0), "`learning_rate` must be > 0"),

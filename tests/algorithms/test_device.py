@@ -14,6 +14,7 @@ from torch import Tensor
 from torchrl.modules.distributions import continuous
 
 from advwrap.algorithms import (
+    OAPI,
     SAC,
     Alternating,
     DiscreteSAC,
@@ -39,7 +40,7 @@ EVERYWHERE = [
     ValtSoft(0.1, temperature=1.0, regulariser=1.0),
     ValtSampled(0.1, temperature=1.0),
 ]
-CASES = [SAC("Pendulum-v1", defence) for defence in (*EVERYWHERE, Wocar(0.1))] + [
+CASES = [SAC("Pendulum-v1", defence) for defence in (*EVERYWHERE, Wocar(0.1), OAPI(0.1))] + [
     DiscreteSAC("CartPole-v1", defence) for defence in EVERYWHERE
 ]
 

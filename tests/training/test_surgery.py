@@ -103,6 +103,22 @@ def test_a_term_that_rests_has_no_conflict() -> None:
     assert "gradient_cosine" not in values
 
 
+def test_the_cosine_stays_while_a_term_rests() -> None:
+    """A log averages over updates, so every one has it; a checkpoint too."""
+
+    def make() -> Update:
+        loss, surgery = Conflict(), Surgery("loss_actor", "loss_robust")
+        return Update([loss], torch.optim.SGD(loss.parameters(), lr=0.0), surgery=surgery, every={"loss_actor": 2})
+
+    update, batch = make(), TensorDict({}, [1])
+    found = [float(update(batch)["gradient_cosine"]) for _ in range(3)]
+    assert found == pytest.approx([0.0, -0.5, -0.5])
+    resumed = make()
+    resumed.load_state_dict(update.state_dict())
+    resumed.steps = 0  # so that it rests
+    assert float(resumed(batch)["gradient_cosine"]) == pytest.approx(-0.5)
+
+
 @pytest.mark.slow
 def test_compiled_is_the_same() -> None:
     eager, compiled = Conflict(), Conflict()

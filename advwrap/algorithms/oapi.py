@@ -1,0 +1,100 @@
+"""OA-PI: the actor raises its value under the worst executed action together with the nominal one.
+
+Source: Nie, Fu, Ji, Gao, arXiv 2507.03372 (known to us from a digest); what it leaves open is decided in
+docs/oa-pi.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+from torchrl.modules import MLP, ValueOperator
+from torchrl.objectives import SoftUpdate
+
+from advwrap.algorithms.defence import Hardening, Learner, check_radius, check_share
+from advwrap.errors import check, check_integer
+from advwrap.losses import RobustCriticLoss
+from advwrap.sets import Bounds, LinfBall
+from advwrap.targets import worst_action
+from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
+
+SURGERY: Mapping[str, Combine | None] = {"pcgrad": pcgrad, "nominal": protect_first, "none": None}
+"""What becomes of two gradients of the actor that disagree: neither is harmed, the nominal one is not, or both are."""
+
+
+@dataclass(frozen=True)
+class OAPI:
+    """Robust critics beside the learner's own; the actor follows both, so that neither harms the other.
+
+    g = surgery(omega * grad of -Q(s, pi(s)), (1 - omega) * grad of -U(s, clip(pi(s) + d_s)))
+
+    with U the value under an adversary who moves every executed action from the next step on, and d_s the worst move
+    now. For continuous actions.
+
+    Source: OA-PI, arXiv 2507.03372: on `TD3` it is OA-TD3.
+
+    Args:
+        epsilon: Radius of the adversary, in units of half the range of each action.
+        omega: Weight of the nominal objective; the paper's range is 0.4 to 0.6.
+        at_worst: Whether the actor is raised at the worst action, which improves the worst case; the plain reading of
+            the paper, U(s, pi(s)), does not.
+        surgery: "pcgrad" (neither objective is harmed), "nominal" (the nominal one is not) or "none".
+        steps: Gradient steps of the search for the worst action, per start; the paper has 15 to 20 from one start.
+        restarts: Starts of the search.
+        smoothed: Whether the robust target is taken around the learner's own noisy target action, where it has one.
+
+    Example:
+        >>> from advwrap.algorithms import TD3
+        >>> TD3("Hopper-v5", OAPI(0.2)).defence.omega
+        0.5
+    """
+
+    epsilon: float
+    omega: float = 0.5
+    at_worst: bool = True
+    surgery: str = "pcgrad"
+    steps: int = 5
+    restarts: int = 2
+    smoothed: bool = True
+
+    def __post_init__(self) -> None:
+        check_radius(self.epsilon)
+        check_share("omega", self.omega)
+        check(self.surgery in SURGERY, f"`surgery` must be one of {', '.join(SURGERY)}, got {self.surgery!r}.")
+        check_integer("steps", self.steps, least=1)
+        check_integer("restarts", self.restarts, least=1)
+
+    def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
+        """Two more critics, their term in the actor's loss, and the rule that combines it with the nominal one.
+
+        Raises:
+            TypeError: If the actions are discrete.
+        """
+        if learner.box is None:
+            raise TypeError("`OAPI` perturbs continuous actions, got a discrete learner. Fix: SAC or TD3.")
+        low, high = learner.box
+        within = LinfBall(self.epsilon * (high - low) / 2)
+        network = MLP(learner.features + learner.actions, 1, num_cells=learner.hidden, activation_class=nn.ReLU)
+        robust = RobustCriticLoss(
+            learner.actor,
+            ValueOperator(network, in_keys=["clean_observation", "action"]),
+            within=within,
+            bounds=Bounds(low, high),
+            solver=partial(worst_action, within=within, steps=self.steps, restarts=self.restarts),
+            next_action=learner.next_action if self.smoothed else None,
+            gamma=learner.gamma,
+            at_worst=self.at_worst,
+            num_qvalue_nets=2,
+            seed=seed,
+        )
+        combine = SURGERY[self.surgery]
+        return Hardening(
+            losses=(robust,),
+            actor_terms=("loss_robust_actor",),
+            weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
+            surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),
+            updaters=(SoftUpdate(robust, tau=learner.tau),),
+        )
