@@ -72,18 +72,21 @@ class LowestValue:
     """PGD down the mean of the agent's own critics, from a random start: min Q, or min V where it learned V.
 
     Args:
-        steps: Gradients.
+        steps: Gradients from each start.
+        restarts: Starts; the lowest value of all iterates counts where there are more than one.
 
     Example:
         >>> LowestValue(steps=20)
-        LowestValue(steps=20)
+        LowestValue(steps=20, restarts=1)
     """
 
     steps: int = 10
+    restarts: int = 1
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """`PGD`."""
-        return PGD(agent.low_value, within=LinfBall(epsilon), steps=self.steps)
+        several = self.restarts > 1
+        return PGD(agent.low_value, within=LinfBall(epsilon), steps=self.steps, restarts=self.restarts, best=several)
 
 
 @dataclass(frozen=True)

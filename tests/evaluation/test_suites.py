@@ -16,7 +16,7 @@ from advwrap.algorithms import PPO, SAC
 from advwrap.evaluation import Cell, ObservationSuite, Provenance, Results, evaluate_suite, markdown
 from advwrap.evaluation import attack_makers as module
 from advwrap.evaluation import measure as measuring
-from advwrap.evaluation.attack_makers import AttackMaker, RobustSarsaScan
+from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
 from advwrap.evaluation.suites import GradientSuite
 from advwrap.losses import RobustSarsa, SarsaTraining, ShuffledSarsa
@@ -78,6 +78,16 @@ def test_discrete_agents_have_no_robust_sarsa_column() -> None:
     assert "RS" not in SHORT.attacks(discrete)
     results = evaluate_suite({"a": discrete}, ObservationSuite(learned=()), [0.1], episodes=1)
     assert results.attacks == ("uniform", "MAD", "PGD")
+
+
+def test_more_starts_never_leave_a_higher_value() -> None:
+    """The column PGD: of four starts it keeps, row by row, the lowest value of all iterates."""
+    one, observation = agent(), torch.randn(64, 3)
+    first = LowestValue()(one, 0.5)(observation, generator=torch.Generator().manual_seed(0))
+    column = SHORT.attacks(one)["PGD"](one, 0.5)(observation, generator=torch.Generator().manual_seed(0))
+    badness = [one.low_value(observation)(seen) for seen in (first, column)]
+    assert bool((badness[1] >= badness[0] - 1e-6).all())
+    assert bool((badness[1] > badness[0] + 1e-6).any())
 
 
 def test_the_strongest_of_several_critics_counts(monkeypatch: pytest.MonkeyPatch) -> None:
