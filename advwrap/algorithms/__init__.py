@@ -1,5 +1,6 @@
 """Algorithms: learners (SAC, ...) and defences (VALT-EPS, ...), named assemblies of the parts, one paper per file."""
 
+from advwrap.algorithms.action_robust import ActionRobustTD3
 from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Defence, Hardening, Learner, Undefended
@@ -21,6 +22,7 @@ __all__ = [
     "PPO",
     "SAC",
     "TD3",
+    "ActionRobustTD3",
     "Alternating",
     "Defence",
     "DiscreteSAC",

@@ -8,10 +8,12 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+from advwrap.algorithms.action_robust import ActionRobustTD3
 from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Defence, Undefended
 from advwrap.algorithms.discrete_sac import DiscreteSAC
+from advwrap.algorithms.oapi import OAPI
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.algorithms.ppo import PPO
 from advwrap.algorithms.robust_regulariser import RobustRegulariser
@@ -43,6 +45,7 @@ class Task:
         adversary_steps: Its environment steps per step of the agent.
         reset_every: Steps between two resets of its adversary.
         target_entropy: Of SAC; None for minus the size of the action.
+        action_epsilon: Radius of OA-PI, in units of half the range of each action. Ours: we know of none in its paper.
     """
 
     epsilon: float
@@ -56,6 +59,7 @@ class Task:
     adversary_steps: float
     reset_every: int = 2_000
     target_entropy: float | None = None
+    action_epsilon: float = 0.2
 
     @property
     def ramp(self) -> tuple[float, float]:
@@ -153,6 +157,10 @@ def _wocar(task: Task) -> Defence:
     return Wocar(task.epsilon, ramp=(0.0, task.last))
 
 
+def _oapi(task: Task) -> Defence:
+    return OAPI(task.action_epsilon)
+
+
 DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "": _undefended,
     "attacked": _attack_training,
@@ -163,21 +171,31 @@ DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "valt-sampled": _valt_sampled,
     "alternating": partial(_alternating, kind=SARL()),
     "pa-alternating": partial(_alternating, kind=PAAD()),
+    "oa": _oapi,
 }
 LEARNERS: Mapping[str, type[OffPolicy]] = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
-NAMES = tuple(
-    "-".join(filter(None, (defence, learner)))
+CONTINUOUS = ("wocar", "oa")
+"""Defences that need continuous actions."""
+
+TRAININGS: Mapping[str, tuple[Callable[..., OffPolicy], Callable[[Task], Defence]]] = {
+    "-".join(filter(None, (defence, learner))): (LEARNERS[learner], DEFENCES[defence])
     for learner in LEARNERS
     for defence in DEFENCES
-    if (defence, learner) != ("wocar", "discrete-sac")  # it bounds continuous actions
-)
-"""All named trainings: "sac", "robust-sac", "valt-eps-sac", ..., "valt-eps-td3", ..., "valt-soft-discrete-sac"."""
+    if not (learner == "discrete-sac" and defence in CONTINUOUS)
+} | {
+    "nr-td3": (partial(ActionRobustTD3, game="noisy"), _undefended),
+    "pr-td3": (partial(ActionRobustTD3, game="probabilistic"), _undefended),
+}
+"""What learns, and its defence, by name."""
+
+NAMES = tuple(TRAININGS)
+"""All named trainings: "sac", "robust-sac", "valt-eps-sac", ..., "oa-td3", ..., "valt-soft-discrete-sac", "nr-td3"."""
 
 
 ALIASES: Mapping[str, str] = {"sac-ppo": "alternating-sac", "pa-sac-ppo": "pa-alternating-sac"}
 """As VALT calls them."""
 
-SHORT: Mapping[str, str] = {**{key: f"{key}-sac" for key in DEFENCES if key}, **ALIASES}
+SHORT: Mapping[str, str] = {**{key: f"{key}-sac" for key in DEFENCES if key}, "oa": "oa-td3", **ALIASES}
 """Other words for a name: "valt-eps" for "valt-eps-sac", and those of the paper."""
 
 
@@ -211,9 +229,8 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy:
         f"{' or '.join(ALIASES)} for {' or '.join(ALIASES.values())}, got {name!r}.",
         fix=f"{' or '.join(close)}?" if close else None,
     )
-    learner = next(key for key in sorted(LEARNERS, key=len, reverse=True) if full.endswith(key))
+    learner, defence = TRAININGS[full]
     task = task_of(env)
-    defence = DEFENCES[full.removesuffix(learner).rstrip("-")](task)
     arguments: dict[str, Any] = {"steps": task.steps}
     if task is not ELSEWHERE:
         arguments |= {
@@ -227,6 +244,6 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy:
             "prioritised": True,
             "compile": True,
         }
-        if learner == "sac":
+        if learner is SAC:
             arguments["target_entropy"] = task.target_entropy
-    return LEARNERS[learner](env, defence, **{**arguments, **changes})
+    return learner(env, defence(task), **{**arguments, **changes})

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from advwrap.algorithms.action_robust import ActionRobustTD3
 from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Undefended
 from advwrap.algorithms.discrete_sac import DiscreteSAC
+from advwrap.algorithms.oapi import OAPI
 from advwrap.algorithms.off_policy import OffPolicy, described
 from advwrap.algorithms.ppo import PPO
 from advwrap.algorithms.robust_regulariser import RobustRegulariser
@@ -23,9 +25,10 @@ from advwrap.algorithms.wocar import Wocar
 from advwrap.errors import check
 from advwrap.wrappers import PAAD, SARL
 
-LEARNERS = (SAC, TD3, DiscreteSAC)
+LEARNERS = (SAC, TD3, DiscreteSAC, ActionRobustTD3)
 PARTS = (
-    Undefended, TrainingAttack, RobustRegulariser, Wocar, ValtEps, ValtSoft, ValtSampled, Alternating, PPO, SARL, PAAD,
+    Undefended, TrainingAttack, RobustRegulariser, Wocar, ValtEps, ValtSoft, ValtSampled, Alternating, OAPI,
+    PPO, SARL, PAAD,
 )  # fmt: skip
 KNOWN: Mapping[str, type] = {kind.__name__: kind for kind in (*LEARNERS, *PARTS)}
 

@@ -74,13 +74,14 @@ class TD3(OffPolicy):
             TensorDictModule(mlp(features, size, self.hidden), ["observation"], ["raw_action"]),
             TensorDictModule(ToBox(low, high), ["raw_action"], ["action"]),
         )
+        executed = self.executed(actor, features, low, high)
         # TD3Loss hands its critics nothing but what the actor declares.
-        reads_also(actor, "clean_observation")
+        reads_also(executed, "clean_observation")
         noise = AdditiveGaussianModule(
             spec, sigma_init=self.exploration, sigma_end=self.exploration, annealing_num_steps=1
         )
         loss = TD3Loss(
-            actor,
+            executed,
             ValueOperator(
                 MLP(features + size, 1, num_cells=self.hidden, activation_class=nn.ReLU),
                 in_keys=["clean_observation", "action"],
@@ -96,7 +97,7 @@ class TD3(OffPolicy):
         return Learner(
             env=self.env,
             actor=actor,
-            explore=TensorDictSequential(actor, noise),
+            explore=TensorDictSequential(executed, noise),
             loss=loss,
             updater=SoftUpdate(loss, tau=self.tau),
             policy=self.kind,
@@ -111,6 +112,10 @@ class TD3(OffPolicy):
             box=(low, high),
             next_action=partial(smoothed_target_action, loss),
         )
+
+    def executed(self, actor: TensorDictSequential, features: int, low: Tensor, high: Tensor) -> TensorDictSequential:
+        """What is executed when the actor acts, and what the loss trains: the actor's own action."""
+        return actor
 
 
 def smoothed_target_action(loss: TD3Loss, following: TensorDictBase) -> Tensor:

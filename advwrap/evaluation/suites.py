@@ -61,9 +61,9 @@ class ObservationSuite:
     """The columns of VALT's Table 1: three heuristics, robust Sarsa, and learned attackers.
 
     MAD is ten steps of Langevin dynamics on the shift of the action, PGD ten steps on the mean of the critics from each
-    of four random starts. (The paper has one start, which flatters the agents that were never attacked: on
-    HalfCheetah plain SAC returns 1244 and 1557 with two seeds under one start, 762 and 940 under four, VALT-EPS 3302 and
-    3090 against 3239 and 2954.)
+    of four random starts. The paper has one start, which flatters agents that were never attacked: of two plain SAC
+    agents on HalfCheetah, one start left 1244 and 1557, four left 762 and 940; of two VALT-EPS agents, one start left
+    3302 and 3090, four left 3239 and 2954.
 
     Source: VALT, section 5.2 and appendix D.3. The paper scans about seventy PPO attackers and four SAC attackers per
         agent, and takes the worst on the episodes that it reports; one of each is the default here, and where there

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from advwrap.algorithms import SAC, TD3, DiscreteSAC, RobustRegulariser, Undefended, ValtEps, ValtSoft, preset
+from advwrap.algorithms import (
+    SAC,
+    TD3,
+    ActionRobustTD3,
+    DiscreteSAC,
+    RobustRegulariser,
+    Undefended,
+    ValtEps,
+    ValtSoft,
+    preset,
+)
 from advwrap.algorithms.presets import NAMES
 
 
@@ -65,8 +75,14 @@ def test_every_name_is_a_learner_with_a_defence() -> None:
             for key in learners
             if name == key or (name.endswith("-" + key) and (key != "sac" or not name.endswith("discrete-sac")))
         ]
-        assert type(config) is expected, name
-        assert isinstance(config.defence, Undefended) == (name in learners)
+        game = name in ("nr-td3", "pr-td3")
+        assert type(config) is (ActionRobustTD3 if game else expected), name
+        assert isinstance(config.defence, Undefended) == (game or name in learners)
+
+
+def test_the_games_of_the_actuators() -> None:
+    noisy, probabilistic = (preset(name, "Hopper-v5") for name in ("nr-td3", "pr-td3"))
+    assert (noisy.game, probabilistic.game) == ("noisy", "probabilistic")  # type: ignore[attr-defined]
 
 
 def test_other_arguments_win() -> None:
@@ -76,7 +92,12 @@ def test_other_arguments_win() -> None:
 
 @pytest.mark.parametrize(
     ("other", "name"),
-    [("valt-eps", "valt-eps-sac"), ("sac-ppo", "alternating-sac"), ("pa-sac-ppo", "pa-alternating-sac")],
+    [
+        ("oa", "oa-td3"),
+        ("valt-eps", "valt-eps-sac"),
+        ("sac-ppo", "alternating-sac"),
+        ("pa-sac-ppo", "pa-alternating-sac"),
+    ],
 )
 def test_other_words_for_a_name(other: str, name: str) -> None:
     assert preset(other, "Ant-v5", seed=1) == preset(name, "Ant-v5", seed=1)

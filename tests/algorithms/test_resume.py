@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from advwrap.algorithms import (
+    OAPI,
     PPO,
     SAC,
     TD3,
+    ActionRobustTD3,
     Alternating,
     DiscreteSAC,
     OffPolicy,
@@ -40,6 +42,8 @@ TRAININGS = {
     "PA alternating": TD3(TASK, Alternating(0.1, ADVERSARY, PAAD(), adversary_steps=2.0), **TINY),
     "WocaR": SAC(TASK, Wocar(0.1, mean_action=True), **TINY),
     "TD3": TD3(TASK, TrainingAttack(0.1), **TINY),
+    "OA-TD3": TD3(TASK, OAPI(0.2), **TINY),
+    "PR-MDP": ActionRobustTD3(TASK, game="probabilistic", **TINY),
     "discrete": DiscreteSAC("CartPole-v1", ValtEps(0.1), **TINY),
 }
 
@@ -52,7 +56,7 @@ def logged(folder: Path) -> dict[str, list[str]]:
     return {file.name: file.read_text().splitlines() for file in sorted((folder / "log" / "scalars").glob("*.csv"))}
 
 
-SLOW = ("WocaR", "TD3", "VALT-SOFT", "PA alternating")
+SLOW = ("WocaR", "TD3", "VALT-SOFT", "PA alternating", "PR-MDP")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TRAININGS])
