@@ -11,7 +11,7 @@ from advwrap.attacks.budgets import (
     WithProbability,
 )
 from advwrap.attacks.combinators import Confined, Gated, Mixture, Worst
-from advwrap.attacks.directed import Push, Steered, policy_direction
+from advwrap.attacks.directed import Overrule, Push, Steered, policy_direction
 from advwrap.attacks.faults import Bias, Delay, Dropout, Gain, Quantised, Saturated, Stuck, sticky
 from advwrap.attacks.gradient import FGSM, PGD, Langevin
 from advwrap.attacks.learned import Learned
@@ -44,6 +44,7 @@ __all__ = [
     "Mixture",
     "Noise",
     "OnlyAgents",
+    "Overrule",
     "Push",
     "Quantised",
     "RandomSearch",

@@ -60,17 +60,57 @@ class Push:
     ) -> Tensor:
         """Perturb a batch; nothing here is random."""
         area = region(clean, self.within, bounds)
-        push = None if context is None else context.get(COMMAND, None)
-        if push is None:
-            raise ValueError(
-                f"`context` must hold {COMMAND!r}, what the adversary commands. Fix: Learned(adversary, within=...)."
-            )
-        check(
-            push.shape == clean.shape,
-            f"`context[{COMMAND!r}]` must have the shape of the input, {tuple(clean.shape)}, got {tuple(push.shape)}.",
-        )
+        push = _command(clean, context)
         radius = resolve(self.within.radius, area.clean)  # type: ignore[attr-defined]
         return area.seal(area.project(area.clean + radius * push.to(area.clean).clamp(-1.0, 1.0)))
+
+
+@dataclass(frozen=True, eq=False)
+class Overrule:
+    """The commanded action takes the place of the intended one, or of a share of it.
+
+    x = (1 - alpha) a + alpha (m + r * clip(c, -1, 1)),   c the command, m the middle and r the half-range of `bounds`
+
+    With alpha < 1 this is the adversary of NR-MDP, both steer at once; ``Gated(Overrule(), WithProbability(alpha))`` is
+    that of PR-MDP, which steers alone now and then.
+
+    Source: Tessler et al., *Action robust reinforcement learning and applications in continuous control*, ICML 2019.
+
+    Args:
+        alpha: The share of the command.
+
+    Shapes: [B, A] -> [B, A].
+
+    Reads: ``context["adversary_action"]``, of the shape of the input.
+
+    Raises:
+        ValueError: If `alpha` is not in [0, 1]; when called, if there is no command or a feature has no limits.
+
+    Example:
+        >>> import torch
+        >>> command = {"adversary_action": torch.tensor([[-1.0]])}
+        >>> Overrule(0.25)(torch.ones(1, 1), context=command, bounds=Bounds(-2.0, 2.0))
+        tensor([[0.2500]])
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        check(0 <= self.alpha <= 1, f"`alpha` must be in [0, 1], got {self.alpha}.")
+
+    def __call__(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """Perturb a batch; nothing here is random."""
+        check_batch(clean)
+        low, high = bounds.finite(clean, self)
+        commanded = (high + low) / 2 + (high - low) / 2 * _command(clean, context).to(clean).clamp(-1.0, 1.0)
+        return (1 - self.alpha) * clean.detach() + self.alpha * commanded
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +129,8 @@ class Steered:
         attack: Any attack; `policy_direction` and `Push` read the command.
         sample: Whether the director acts stochastically, with random numbers of the attack's streams, instead of by
             its mean.
+        reads: What the director reads: the input itself, or an entry of the context: "observation" where the input is
+            an action.
 
     Shapes: [B, ...] -> [B, ...].
 
@@ -108,6 +150,7 @@ class Steered:
     director: AnyPolicy
     attack: Attack
     sample: bool = field(default=False, kw_only=True)
+    reads: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "director", as_policy(self.director))
@@ -123,12 +166,13 @@ class Steered:
         """Perturb a batch."""
         check_batch(clean)
         director: Policy = self.director  # type: ignore[assignment]
+        state = clean.detach() if self.reads is None else _entry(context, self.reads)
         with torch.no_grad():
             if self.sample:
                 generator = as_streams(generator, clean)
-                command = director.draw(clean.detach(), generator.normal, context)[0]
+                command = director.draw(state, generator.normal, context)[0]
             else:
-                command = director.mean(clean.detach(), context)
+                command = director.mean(state, context)
         context = _Commanded(command.clamp(-1.0, 1.0), context)
         return self.attack(clean, context=context, bounds=bounds, generator=generator)
 
@@ -157,6 +201,29 @@ def policy_direction(policy: AnyPolicy, *, within: AnySet, steps: int = 1, refer
     objective = TowardsDirection(policy, reference_sign=reference_sign)
     # 1.1 radii carry every start in a tenth of the ball to its surface.
     return PGD(objective, within=within, steps=steps, step_size=1.1 if steps == 1 else None, random_start=0.1)
+
+
+def _entry(context: Context | None, name: str) -> Tensor:
+    """What the director reads."""
+    found: Tensor | None = None if context is None else context.get(name, None)
+    if found is None:
+        raise ValueError(f"`context` must hold {name!r}, which the director reads. Fix: use it in AdversarialAction.")
+    return found
+
+
+def _command(clean: Tensor, context: Context | None) -> Tensor:
+    """What the adversary commands for these rows."""
+    command: Tensor | None = None if context is None else context.get(COMMAND, None)
+    if command is None:
+        raise ValueError(
+            f"`context` must hold {COMMAND!r}, what the adversary commands. Fix: Learned(adversary, within=...), or "
+            "Steered(adversary, attack)."
+        )
+    check(
+        command.shape == clean.shape,
+        f"`context[{COMMAND!r}]` must have the shape of the input, {tuple(clean.shape)}, got {tuple(command.shape)}.",
+    )
+    return command
 
 
 class _Commanded(Mapping[Any, Any]):

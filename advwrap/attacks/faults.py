@@ -256,7 +256,7 @@ class Bias(_Fault):
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Add."""
-        low, high = _limits(clean, bounds, self)
+        low, high = bounds.finite(clean, self)
         return clean + self.offset * (high - low) / 2
 
 
@@ -289,7 +289,7 @@ class Quantised(_Fault):
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Round."""
-        low, high = _limits(clean, bounds, self)
+        low, high = bounds.finite(clean, self)
         # A value outside the limits is at the nearest of them: a converter knows no other levels.
         share = ((clean - low) / (high - low).clamp_min(torch.finfo(clean.dtype).tiny)).clamp(0, 1)
         return low + (share * (self.levels - 1)).round() / (self.levels - 1) * (high - low)
@@ -323,7 +323,7 @@ class Saturated(_Fault):
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Clip."""
-        low, high = _limits(clean, bounds, self)
+        low, high = bounds.finite(clean, self)
         middle, half = (high + low) / 2, self.share * (high - low) / 2
         return torch.where((clean - middle).abs() <= half, clean, clean.clamp(middle - half, middle + half))
 
@@ -340,14 +340,3 @@ def _past(context: Context | None, name: str, fault: _Fault) -> tuple[Tensor, Te
         fix="use it in AdversarialAction or AdversarialObs.",
     )
     return past, context["past_steps"]  # type: ignore[index,return-value]
-
-
-def _limits(clean: Tensor, bounds: Bounds, fault: _Fault) -> tuple[Tensor, Tensor]:
-    """The limits of every feature, which the fault takes as its unit."""
-    low, high = (torch.as_tensor(limit, dtype=clean.dtype, device=clean.device) for limit in (bounds.low, bounds.high))
-    check(
-        bool((low.isfinite() & high.isfinite()).all()),
-        f"{fault} needs `bounds` with finite limits, got {bounds}.",
-        fix="AdversarialAction(env, attack, bounds=Bounds(low, high)).",
-    )
-    return low, high

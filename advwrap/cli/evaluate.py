@@ -10,19 +10,28 @@ import tyro
 from rich.console import Console
 
 from advwrap.errors import check
-from advwrap.evaluation import GradientSuite, ObservationSuite, Suite, evaluate_suite, grid, table, write_report
+from advwrap.evaluation import (
+    ActionSuite,
+    FaultSuite,
+    GradientSuite,
+    ObservationSuite,
+    Suite,
+    evaluate_suite,
+    grid,
+    table,
+    write_report,
+)
 from advwrap.evaluation.seeds import SEED, has_seeds, over_seeds
-from advwrap.evaluation.suites import LEARNED
 from advwrap.training import load_agent
 
 
 def evaluate(
     agents: Annotated[tuple[Path, ...], tyro.conf.Positional],
-    suite: Literal["gradient", "observation"] = "gradient",
+    suite: Literal["gradient", "observation", "action", "faults"] = "gradient",
     epsilons: tuple[float, ...] = (0.01, 0.02),
     episodes: int = 20,
     seed: int = 0,
-    learned: tuple[str, ...] = tuple(LEARNED),
+    learned: tuple[str, ...] | None = None,
     attacker_steps: int | None = None,
     attackers: int = 1,
     workers: int = 1,
@@ -31,17 +40,18 @@ def evaluate(
     """Evaluate agents under the attacks of a suite; write the report.
 
     "gradient": noise, MAD, PGD on Q and a black-box search; seconds. "observation": the columns of VALT's Table 1,
-    with robust Sarsa critics and learned attackers, each of them a training. Called again with the same arguments, an
-    evaluation that was stopped measures only what is missing.
+    with robust Sarsa critics and learned attackers, each of them a training. "action": noise, searches and a learned
+    adversary that move the executed actions. "faults": delays, lost commands, weak or biased actuators. Called again
+    with the same arguments, an evaluation that was stopped measures only what is missing.
 
     Args:
         agents: Folders written by `advwrap train`, all of one task. Folders seed-0, seed-1, ... of one folder are
             seeds of one method.
-        suite: gradient or observation.
-        epsilons: Radii, in units of the normalised observation.
+        suite: gradient, observation, action or faults.
+        epsilons: Radii, in units of the normalised observation, or of half the range of each action.
         episodes: Episodes per agent, attack and radius, from the same start states.
         seed: Reset seed of the first episode.
-        learned: Learned attackers of the observation suite.
+        learned: Learned attackers of the observation or the action suite; by default all, or the one in the ball.
         attacker_steps: Environment steps of the PPO attackers; SAC attackers take a sixth of them.
         attackers: Trainings of each learned attacker, with other seeds; the strongest on episodes of its own counts.
         workers: Processes.
@@ -50,9 +60,7 @@ def evaluate(
     check(len(agents) > 0, "`agents` must name at least one folder, got none.", fix="advwrap evaluate runs/agent.")
     loaded = {_name(folder): load_agent(folder) for folder in agents}
     check(len(loaded) == len(agents), f"`agents` must have different folder names, got {[a.name for a in agents]}.")
-    chosen: Suite = GradientSuite()
-    if suite == "observation":
-        chosen = _observation_suite(learned, attacker_steps, attackers)
+    chosen = _suite(suite, learned, attacker_steps, attackers)
     results = evaluate_suite(
         loaded, chosen, epsilons, episodes=episodes, seed=seed, keep=out / "cells", workers=workers
     )
@@ -66,12 +74,20 @@ def evaluate(
     console.print(f"{written}, {out / 'curve.png'}, {out / 'results.json'}")
 
 
-def _observation_suite(learned: tuple[str, ...], attacker_steps: int | None, attackers: int) -> ObservationSuite:
-    suite = ObservationSuite(learned=learned)
-    ppo, sac = suite.ppo[0], suite.sac[0]
-    if attacker_steps is not None:
-        ppo, sac = replace(ppo, steps=attacker_steps), replace(sac, steps=max(attacker_steps // 6, 1))
-    return replace(suite, ppo=grid(ppo, seed=range(attackers)), sac=grid(sac, seed=range(attackers)))
+def _suite(name: str, learned: tuple[str, ...] | None, attacker_steps: int | None, attackers: int) -> Suite:
+    if name == "gradient":
+        return GradientSuite()
+    if name == "faults":
+        return FaultSuite()
+    suite = ObservationSuite() if name == "observation" else ActionSuite()
+    if learned is not None:
+        suite = replace(suite, learned=learned)
+    sac = suite.sac[0] if attacker_steps is None else replace(suite.sac[0], steps=max(attacker_steps // 6, 1))
+    suite = replace(suite, sac=grid(sac, seed=range(attackers)))
+    if isinstance(suite, ActionSuite):
+        return suite
+    ppo = suite.ppo[0] if attacker_steps is None else replace(suite.ppo[0], steps=attacker_steps)
+    return replace(suite, ppo=grid(ppo, seed=range(attackers)))
 
 
 def _name(folder: Path) -> str:

@@ -5,7 +5,7 @@
 | play | `evaluate` (one cell), `evaluate_grid` (agents x attacks x epsilons), `Agent` |
 | keep | `Cell`, `Results`, `Provenance`, `save_results`, `read_results` |
 | judge | `mean`, `std`, `iqm`, `bootstrap_interval`, `paired_difference`, `Interval` |
-| suites | `evaluate_suite` (agents under `GradientSuite`, `ObservationSuite`, a `Suite` of yours) |
+| suites | `evaluate_suite` (agents under `GradientSuite`, `ObservationSuite`, `ActionSuite`, `FaultSuite`, yours) |
 | attack | `train_attacker` (SA-RL, PA-AD), `scan_attackers` (the minimum over a `grid`), `RayExecutor` |
 | show | `write_report`, `markdown`, `table`, `save_curve` |
 """
@@ -41,7 +41,7 @@ from advwrap.evaluation.statistics import (
     paired_difference,
     std,
 )
-from advwrap.evaluation.suites import GradientSuite, ObservationSuite, Suite
+from advwrap.evaluation.suites import ActionSuite, FaultSuite, GradientSuite, ObservationSuite, Suite
 from advwrap.evaluation.tables import table
 from advwrap.wrappers import PAAD, SARL, AttackerKind
 
@@ -49,6 +49,7 @@ __all__ = [
     "NATURAL",
     "PAAD",
     "SARL",
+    "ActionSuite",
     "Acts",
     "Agent",
     "AttackMaker",
@@ -57,6 +58,7 @@ __all__ = [
     "Cell",
     "Channel",
     "EnvSource",
+    "FaultSuite",
     "GradientSuite",
     "Interval",
     "LargestShift",

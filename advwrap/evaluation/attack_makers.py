@@ -143,7 +143,7 @@ class RobustSarsaScan:
         def scan(kind: type[RobustSarsa]) -> Iterable[nn.Module]:
             return scan_robust_sarsa(batches, eps=self.eps, reg=self.reg, kind=kind, training=self.training).values()
 
-        unit = 1 / _return_std(agent)
+        unit = 1 / return_std(agent)
         played = sarsa_batches(agent.make_env, agent.policy, num_envs=8, reward_scale=unit, reward_limit=10.0)
         batches = list(islice(played, self.training.iterations))  # the agent plays once for both kinds
         attacks = [attack(critic) for kind in self.kinds for critic in scan(kind)]
@@ -185,7 +185,7 @@ class LearnedScan:
         return scan.best.attacker.attack
 
 
-def _return_std(agent: TrainedAgent) -> float:
+def return_std(agent: TrainedAgent) -> float:
     """The standard deviation of the discounted return while the agent plays: the unit of the Sarsa critics."""
     batch = next(sarsa_batches(agent.make_env, agent.policy, num_envs=8, seed=1))
     scale = ReturnScale(8, gamma=0.99)

@@ -19,10 +19,11 @@ from advwrap.evaluation.attack_makers import AttackMaker
 from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.results import NATURAL, Cell, Results
 from advwrap.evaluation.results_file import read_results, save_results
-from advwrap.evaluation.rollouts import evaluate
+from advwrap.evaluation.rollouts import Channel, evaluate
 from advwrap.evaluation.suites import Suite
 from advwrap.progress import Advance, progress
 from advwrap.training import TrainedAgent
+from advwrap.wrappers import AdversarialObs
 
 
 def evaluate_suite(
@@ -69,8 +70,9 @@ def evaluate_suite(
     check(len(set(epsilons)) == len(epsilons), f"`epsilons` must all differ, got {list(epsilons)}.")
     check(workers >= 1, f"`workers` must be >= 1, got {workers}.")
     provenance = Provenance.here(tasks[0], seed=seed, command=command)
+    channel = getattr(suite, "channel", AdversarialObs)
     jobs = [
-        _Job(name, agent, attack, make, float(radius), episodes, seed)
+        _Job(name, agent, attack, make, float(radius), episodes, seed, channel)
         for name, agent in agents.items()
         for attack, make, radius in _rows(suite, agent, epsilons)
     ]
@@ -104,6 +106,7 @@ class _Job:
     epsilon: float
     episodes: int
     seed: int
+    channel: Channel
 
     def measure(self, advance: Advance) -> Cell:
         """Make the attack, and play."""
@@ -116,6 +119,7 @@ class _Job:
             epsilon=self.epsilon,
             episodes=self.episodes,
             seed=self.seed,
+            channel=self.channel,
             advance=advance,
         )
 

@@ -152,7 +152,10 @@ def scan_attackers(
     train = partial(train_attacker, policy, env, within=within, stochastic=stochastic, advance=_silent)
     jobs = [
         partial(
-            _trial, partial(train, kind=kind, algorithm=algorithm), partial(judge, policy, env, name=name), algorithm
+            _trial,
+            partial(train, kind=kind, algorithm=algorithm),
+            partial(judge, policy, env, name=name, channel=kind.channel),
+            algorithm,
         )
         for (kind, algorithm), name in zip(pairs, _names(pairs), strict=True)
     ]

@@ -8,6 +8,15 @@ from typing import Protocol
 
 from advwrap.algorithms import PPO, SAC
 from advwrap.errors import check
+from advwrap.evaluation.action_makers import (
+    FAULTS,
+    Fault,
+    LearnedAction,
+    LowestAction,
+    LowestRobustAction,
+    UniformAction,
+    VertexAction,
+)
 from advwrap.evaluation.attack_makers import (
     AttackMaker,
     BlackBox,
@@ -19,11 +28,14 @@ from advwrap.evaluation.attack_makers import (
 )
 from advwrap.evaluation.attackers import Learns
 from advwrap.training import KINDS, TrainedAgent
-from advwrap.wrappers import PAAD, SARL, AttackerKind
+from advwrap.wrappers import PAAD, SARL, AdversarialAction, AttackerKind
 
 
 class Suite(Protocol):
-    """Makers of attacks by the name of their column."""
+    """Makers of attacks by the name of their column.
+
+    They perturb observations, or what the `channel` of the suite does, where it has one: `AdversarialAction`, say.
+    """
 
     def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
         """Those that this agent can be attacked with. The `repr` of a maker must say all that can change a number."""
@@ -108,3 +120,63 @@ class ObservationSuite:
             algorithms: Sequence[Learns] = self.ppo if algorithm == "ppo" else self.sac
             found[name] = LearnedScan(kind, tuple(algorithms), self.selection)
         return found
+
+
+@dataclass(frozen=True)
+class ActionSuite:
+    """Attacks on executed actions, all in one ball: two that know nothing, two searches, and learned adversaries.
+
+    "random" is uniform, "random vertex" as large as possible, Min-Q the worst action by the agent's own critics (where
+    it has critics of actions), Min-OA-Q by critics that are fitted to it and expect the adversary to go on.
+
+    Source: OA-PI, arXiv 2507.03372 (Random, Biggest, Min-Q, Min-OA-Q).
+
+    Args:
+        learned: Adversaries to train: "push" in the ball; "noisy" and "probabilistic" (NR-MDP and PR-MDP) take the
+            radius as their share instead, so that they may leave the ball.
+        sac: Settings that they are trained with, each.
+        robust: How Min-OA-Q is fitted and searched.
+        selection: Episodes that choose the strongest adversary.
+
+    Example:
+        >>> list(ActionSuite(learned=()).columns)
+        ['random', 'random vertex', 'Min-OA-Q']
+    """
+
+    learned: Sequence[str] = ("push",)
+    sac: Sequence[SAC] = (SAC("", steps=50_000, compile=True),)
+    robust: LowestRobustAction = field(default_factory=LowestRobustAction)
+    selection: int = 10
+
+    channel = staticmethod(AdversarialAction)
+
+    @property
+    def columns(self) -> Mapping[str, AttackMaker]:
+        """Those that every agent can be attacked with."""
+        learned = {f"{game} (SAC)": LearnedAction(game, tuple(self.sac), self.selection) for game in self.learned}
+        return {"random": UniformAction(), "random vertex": VertexAction(), "Min-OA-Q": self.robust, **learned}
+
+    def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
+        """All of them; Min-Q only where the agent has critics of actions."""
+        return {**({"Min-Q": LowestAction()} if agent.kind.values_actions else {}), **self.columns}
+
+
+@dataclass(frozen=True)
+class FaultSuite:
+    """Faults of the actuators, none of which searches.
+
+    Args:
+        faults: Names of `FAULTS`.
+
+    Example:
+        >>> FaultSuite(["delay", "gain"]).faults
+        ['delay', 'gain']
+    """
+
+    faults: Sequence[str] = tuple(FAULTS)
+
+    channel = staticmethod(AdversarialAction)
+
+    def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
+        """One column for each."""
+        return {name: Fault(name) for name in self.faults}

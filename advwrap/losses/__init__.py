@@ -1,6 +1,7 @@
 """Losses: what a network minimises beside, or instead of, the losses of TorchRL."""
 
 from advwrap.losses.adversary import AdversaryLoss
+from advwrap.losses.fit_robust_critic import RobustCriticTraining, fit_robust_critic
 from advwrap.losses.fit_sarsa import (
     LowestOverScan,
     SarsaTraining,
@@ -18,11 +19,13 @@ __all__ = [
     "AdversaryLoss",
     "LowestOverScan",
     "RobustCriticLoss",
+    "RobustCriticTraining",
     "RobustSarsa",
     "SarsaTraining",
     "ShuffledSarsa",
     "SmoothPolicy",
     "WorstCaseCritic",
+    "fit_robust_critic",
     "fit_robust_sarsa",
     "kl_divergence",
     "lowest_over_scan",

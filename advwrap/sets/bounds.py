@@ -56,6 +56,20 @@ class Bounds:
         low, high = self._cast(clean)
         return torch.minimum(low, clean), torch.maximum(high, clean)
 
+    def finite(self, like: Tensor, who: object) -> tuple[Tensor, Tensor]:
+        """The limits of every feature, for `who` takes them as a unit.
+
+        Raises:
+            ValueError: If one of them is infinite.
+        """
+        low, high = (torch.as_tensor(limit, dtype=like.dtype, device=like.device) for limit in (self.low, self.high))
+        check(
+            bool((low.isfinite() & high.isfinite()).all()),
+            f"{who} needs `bounds` with finite limits, got {self}.",
+            fix="AdversarialAction(env, attack, bounds=Bounds(low, high)).",
+        )
+        return low, high
+
     def _cast(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The limits in the dtype of `like`, rounded inwards: float16 cannot hold every float32 limit."""
         key = (like.dtype, like.device)

@@ -1,4 +1,4 @@
-"""`SARLAttacker` and `PAADAttacker`: environments in which an attacker is trained, for any RL library."""
+"""`SARLAttacker`, `PAADAttacker`, `ActionAttacker`: environments in which any RL library trains an attacker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 
-from advwrap.attacks.directed import Push, policy_direction
+from advwrap.attacks import Attack, Push, policy_direction
 from advwrap.sets import PerturbationSet
 from advwrap.victims import AnyPolicy
 from advwrap.wrappers.commands import command_size
@@ -97,6 +97,45 @@ def PAADAttacker(  # noqa: N802
     commands = spaces.Box(-1.0, 1.0, (command_size(_single(env, "action_space")),), np.float32)
     generator = policy_direction(victim, within=within, steps=steps, reference_sign=reference_sign)
     return make(env, victim, attack=generator, commands=commands, **options)
+
+
+def ActionAttacker(env: Any, victim: AnyPolicy, *, attack: Attack, **options: Any) -> Any:  # noqa: N802
+    """The agent shares the actuators of a frozen victim: its action commands what becomes of the victim's.
+
+    The agent sees the true observation s and acts c in [-1, 1]^A; the victim sees s and acts a; what is executed is
+    ``attack(a)`` with c as the command; the agent's reward is minus the victim's. With ``Push(within=...)`` the agent
+    learns the optimal perturbation of actions, with ``Overrule(alpha)`` the adversary of NR-MDP, with
+    ``Gated(Overrule(), WithProbability(alpha))`` that of PR-MDP.
+
+    Source: Pinto et al., *Robust adversarial reinforcement learning*, ICML 2017; Tessler et al., *Action robust
+        reinforcement learning and applications in continuous control*, ICML 2019.
+
+    Args:
+        env: A Gymnasium environment or vector environment, with the normalised observations that the victim reads.
+        victim: Who is attacked: anything that `advwrap.victims.as_policy` takes; never changed.
+        attack: What is commanded.
+        options: `stochastic`, `reward_scale`, `bounds`, `device`: see `advwrap.wrappers.gymnasium.AttackerEnv`.
+
+    Returns:
+        An environment of the same kind. After training, ``Steered(policy, attack, reads="observation")`` in
+        `AdversarialAction` is the attack.
+
+    Raises:
+        TypeError: If `env` is neither, or observations or actions are no Box of numbers.
+
+    Example:
+        >>> import torch
+        >>> from advwrap import LinfBall
+        >>> from advwrap.attacks import Push
+        >>> task, victim = gymnasium.make("Pendulum-v1"), torch.nn.Linear(3, 1)
+        >>> env = ActionAttacker(task, victim, attack=Push(within=LinfBall(0.1)))
+        >>> env.action_space
+        Box(-1.0, 1.0, (1,), float32)
+    """
+    make = _kind(env, "ActionAttacker")
+    space = box_of(_single(env, "action_space"), what="action")
+    commands = spaces.Box(-1.0, 1.0, space.shape, np.float32)
+    return make(env, victim, attack=attack, commands=commands, channel="action", **options)
 
 
 def _single(env: Any, name: str) -> Any:

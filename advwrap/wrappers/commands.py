@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,16 +11,21 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from advwrap.attacks import Attack
-from advwrap.clock import EpisodeClock
+from advwrap.attacks import Attack, Identity
+from advwrap.clock import ACTIONS, EpisodeClock
 from advwrap.errors import check
 from advwrap.objectives.direction import COMMAND
 from advwrap.randomness import Streams, fold
 from advwrap.sets import Bounds
 from advwrap.victims import AnyPolicy, as_policy
 from advwrap.victims.sampling import best_action, sampled_action
+from advwrap.wrappers.actions import action_injection
 from advwrap.wrappers.injection import Array, Injection
 from advwrap.wrappers.limits import bounds_of, box_of
+from advwrap.wrappers.stack import beneath
+
+Channel = Literal["observation", "action"]
+"""What is perturbed."""
 
 VICTIM = 1 << 33
 """Folded into the keys where the victim samples, so that it never repeats the noise of an attack."""
@@ -74,6 +80,10 @@ class Commanded:
         seen = self.injection(clean, {COMMAND: torch.from_numpy(given)})
         return seen, self._act(torch.from_numpy(seen), streams)
 
+    def rows(self, observation: Any) -> Array:
+        """Our own copy of an observation, or of a batch of them."""
+        return self.injection.rows(observation)
+
     def _checked(self, commands: Any, rows: int) -> Array:
         given = np.array(commands, dtype=np.float32)
         shape = (rows, *self.commands.shape)
@@ -96,6 +106,52 @@ class Commanded:
         shape = (len(seen), *self.actions.shape)
         check(played.shape == shape, f"`victim` must return actions of shape {shape}, got {played.shape}.")
         return played
+
+
+class CommandedAction(Commanded):
+    """The commands perturb what the victim does instead of what it sees.
+
+    Args: See `Commanded`.
+
+    Raises:
+        TypeError: If the observations or the actions are no Box.
+    """
+
+    def __init__(
+        self,
+        victim: AnyPolicy,
+        attack: Attack,
+        commands: spaces.Box,
+        *,
+        observations: spaces.Space[Any],
+        actions: spaces.Space[Any],
+        clock: EpisodeClock,
+        bounds: Bounds | None,
+        device: torch.device | str,
+        **options: Any,
+    ) -> None:
+        shared: dict[str, Any] = {"clock": clock, "device": device}
+        super().__init__(
+            victim, Identity(), commands, observations=observations, actions=actions, bounds=None, **shared, **options
+        )
+        self.execution = action_injection(attack, box_of(actions, what="action"), bounds=bounds, **shared)
+
+    def __call__(self, clean: Array, commands: Any) -> tuple[Array, NDArray[Any]]:
+        """What the victim sees of the rows [B, ...], the truth, and what is executed of what it then does."""
+        given = self._checked(commands, len(clean))
+        seen = torch.from_numpy(clean)
+        intended = self.execution.rows(self._act(seen, self.clock.streams()))
+        known = {COMMAND: torch.from_numpy(given), "observation": seen, "clean_observation": seen}
+        return clean, self.execution(intended, known)
+
+
+COMMANDED: Mapping[Channel, type[Commanded]] = {"observation": Commanded, "action": CommandedAction}
+"""By what the commands perturb."""
+
+
+def salt(env: Any, channel: Channel) -> int:
+    """So that the attack draws the numbers that the wrapper of this channel would draw."""
+    return beneath(env, "AdversarialObs") if channel == "observation" else ACTIONS + beneath(env, "AdversarialAction")
 
 
 def command_size(actions: spaces.Space[Any]) -> int:

@@ -11,15 +11,25 @@ import pytest
 import torch
 from torch import nn
 
-from advwrap import PGD, Identity, LinfBall, LowValue, Noise
+from advwrap import PGD, Bounds, Identity, LinfBall, LowValue, Noise
 from advwrap.algorithms import PPO, SAC
-from advwrap.evaluation import Cell, ObservationSuite, Provenance, Results, evaluate_suite, markdown
+from advwrap.evaluation import (
+    ActionSuite,
+    Cell,
+    FaultSuite,
+    ObservationSuite,
+    Provenance,
+    Results,
+    evaluate_suite,
+    markdown,
+)
 from advwrap.evaluation import attack_makers as module
 from advwrap.evaluation import measure as measuring
+from advwrap.evaluation.action_makers import FAULTS, Fault, LearnedAction, LowestAction, LowestRobustAction
 from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
 from advwrap.evaluation.suites import GradientSuite
-from advwrap.losses import RobustSarsa, SarsaTraining, ShuffledSarsa
+from advwrap.losses import RobustCriticTraining, RobustSarsa, SarsaTraining, ShuffledSarsa
 from advwrap.training import KINDS, Normaliser, TrainedAgent
 
 
@@ -234,3 +244,59 @@ def test_identity_is_no_attacker() -> None:
     idle = evaluate(one.act, one.make_env, Identity(), episodes=2)
     assert natural is not None
     assert natural.returns == idle.returns
+
+
+class TestActions:
+    SHORT = ActionSuite(
+        learned=("push", "noisy", "probabilistic"),
+        sac=(SAC("", steps=40, random_steps=20, batch_size=8, hidden=(8,)),),
+        robust=LowestRobustAction(RobustCriticTraining(batches=1, updates=3, batch_size=8, hidden=(8,))),
+        selection=1,
+    )
+
+    @pytest.mark.slow
+    def test_every_column_moves_the_executed_action_within_its_radius(self) -> None:
+        """Actions of [-1, 1] here, so the unit is 1; the shares of the games may leave the ball."""
+        results = evaluate_suite({"a": agent()}, self.SHORT, [0.3], episodes=2)
+        games = ("push (SAC)", "noisy (SAC)", "probabilistic (SAC)")
+        assert results.attacks == ("Min-Q", "random", "random vertex", "Min-OA-Q", *games)
+        for column in results.attacks:
+            cell = results.find("a", column, 0.3)
+            assert cell is not None
+            assert min(cell.sizes) > 0, column
+            assert max(cell.sizes) <= (0.3 + 1e-6 if column not in games[1:] else 2.0), column
+
+    @pytest.mark.slow
+    def test_every_fault_has_a_column(self) -> None:
+        results = evaluate_suite({"a": agent()}, FaultSuite(), [0.9], episodes=1)
+        assert results.attacks == tuple(FAULTS)
+        assert all(cell.sizes[0] > 0 for cell in results.cells if cell.attack != "natural")
+
+    def test_what_is_searched_is_what_it_says(self) -> None:
+        """Min-Q: nowhere in the ball is a lower value than at the executed action, on a grid."""
+        one, observation = agent(), torch.randn(32, 3)
+        intended = one.act(observation)
+        attack = LowestAction()(one, 0.3)
+        bounds = Bounds(one.low, one.high)
+        generator = torch.Generator().manual_seed(0)
+        executed = attack(intended, context={"observation": observation}, bounds=bounds, generator=generator)
+        least = one.critic(observation, executed).amin(0)
+        for share in torch.linspace(-1, 1, 21):
+            other = (intended + 0.3 * share).clamp(one.low, one.high)
+            assert bool((one.critic(observation, other).amin(0) >= least - 1e-3).all())
+
+    def test_agents_without_critics_of_actions_have_no_column_min_q(self) -> None:
+        assert "Min-Q" not in self.SHORT.attacks(agent("free-scale"))
+        with pytest.raises(TypeError, match="critics Q"):
+            LowestAction()(agent("free-scale"), 0.1)
+
+    @pytest.mark.parametrize(
+        ("make", "said"),
+        [
+            (lambda: LearnedAction("chess", ()), "`game` must be one of push"),
+            (lambda: Fault("rust"), "`name` must be one of delay"),
+        ],
+    )
+    def test_unknown_names(self, make: Callable[[], object], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            make()

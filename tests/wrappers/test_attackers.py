@@ -21,7 +21,7 @@ from advwrap.evaluation import evaluate
 from advwrap.testing.contracts.rules import assert_untouched, global_randomness_untouched, snapshot
 from advwrap.testing.victims import ElementwisePolicy
 from advwrap.victims import Categorical, Gaussian
-from advwrap.wrappers import PAADAttacker, SARLAttacker
+from advwrap.wrappers import ActionAdversary, NoisyAdversary, PAADAttacker, ProbabilisticAdversary, SARLAttacker
 from advwrap.wrappers.gymnasium import AttackerEnv
 from tests.wrappers.environments import Discrete, Walk
 
@@ -46,6 +46,16 @@ KINDS = {
     "SA-RL": SARLAttacker,
     "PA-AD": PAADAttacker,
     "PA-AD, reference sign": partial(PAADAttacker, reference_sign=True),
+}
+
+
+def sharing(kind, env, victim, *, within, stochastic=True):
+    return kind.around(env, victim, within=within, stochastic=stochastic)
+
+
+KINDS |= {
+    type(kind).__name__: partial(sharing, kind)
+    for kind in (ActionAdversary(), NoisyAdversary(0.3), ProbabilisticAdversary(0.5))
 }
 
 
@@ -283,6 +293,10 @@ class TestLibraries:
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize(("task", "victim"), [("Pendulum-v1", nn.Linear(3, 1)), ("CartPole-v1", nn.Linear(4, 2))])
     def test_gymnasiums_checker_passes(self, kind, task, victim):
+        if "Adversary" in kind and task == "CartPole-v1":
+            with pytest.raises(TypeError, match="action must be a Box"):
+                KINDS[kind](gymnasium.make(task), victim, within=BALL)
+            return
         env = KINDS[kind](gymnasium.make(task, disable_env_checker=True), victim, within=BALL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about wrappers and infinite spaces

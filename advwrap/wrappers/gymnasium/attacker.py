@@ -15,8 +15,8 @@ from advwrap.attacks import Attack
 from advwrap.clock import EpisodeClock
 from advwrap.sets import Bounds
 from advwrap.victims import AnyPolicy
-from advwrap.wrappers.commands import Commanded
-from advwrap.wrappers.stack import LiveArguments, beneath
+from advwrap.wrappers.commands import COMMANDED, Channel, salt
+from advwrap.wrappers.stack import LiveArguments
 
 
 class AttackerEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -33,7 +33,8 @@ class AttackerEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     The perturbation and the victim's samples come from the seed of ``reset(seed=...)``, the former with the very
     numbers that `AdversarialObs` draws, so that an adversary meets in evaluation what it was trained in.
 
-    Writes: ``info["victim_observation"]`` (what the victim saw) and ``info["victim_action"]`` at every step.
+    Writes: ``info["victim_observation"]`` (what the victim saw) and ``info["victim_action"]`` (what was executed) at
+        every step.
 
     Args:
         env: The task, with the normalised observations that the victim reads.
@@ -42,8 +43,9 @@ class AttackerEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         commands: The space of the agent's actions; what is outside is clipped to it.
         stochastic: Whether the victim samples its actions, as in the papers' training, or plays its mean.
         reward_scale: Factor on the negated reward.
-        bounds: The valid range of what the victim sees, by default the bounds of the space.
+        bounds: The valid range of what is perturbed, by default the bounds of the space.
         device: Where attack and victim compute.
+        channel: What the commands perturb: the "observation" that the victim sees, or the "action" that it does.
 
     Raises:
         TypeError: If the observation is no Box of numbers.
@@ -71,6 +73,7 @@ class AttackerEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         reward_scale: float = 1.0,
         bounds: Bounds | None = None,
         device: torch.device | str = "cpu",
+        channel: Channel = "observation",
     ) -> None:
         arguments = {
             "victim": victim,
@@ -80,14 +83,15 @@ class AttackerEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             "reward_scale": reward_scale,
             "bounds": bounds,
             "device": device,
+            "channel": channel,
         }
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **arguments)
         self._saved_kwargs = LiveArguments(self._saved_kwargs)
         gymnasium.Wrapper.__init__(self, env)
         self.action_space = commands
         self.reward_scale = reward_scale
-        self._clock = EpisodeClock(1, salt=beneath(env, "AdversarialObs"))
-        self._inside = Commanded(
+        self._clock = EpisodeClock(1, salt=salt(env, channel))
+        self._inside = COMMANDED[channel](
             victim,
             attack,
             commands,
@@ -106,7 +110,7 @@ class AttackerEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._clock.start()
         else:
             self._clock.seed([seed])
-        self._clean = self._inside.injection.rows(observation)
+        self._clean = self._inside.rows(observation)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -114,7 +118,7 @@ class AttackerEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         command = torch.as_tensor(action).unsqueeze(0) if isinstance(action, Tensor) else [action]
         seen, played = self._inside(self._clean[None], command)
         observation, reward, terminated, truncated, info = self.env.step(played[0])
-        self._clean = self._inside.injection.rows(observation)
+        self._clean = self._inside.rows(observation)
         info = {**info, "victim_observation": seen[0], "victim_action": played[0]}
         return observation, -self.reward_scale * float(reward), terminated, truncated, info
 

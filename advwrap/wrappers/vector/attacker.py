@@ -16,17 +16,17 @@ from advwrap.attacks import Attack
 from advwrap.clock import EpisodeClock
 from advwrap.sets import Bounds
 from advwrap.victims import AnyPolicy
-from advwrap.wrappers.commands import Commanded
+from advwrap.wrappers.commands import COMMANDED, Channel, salt
 from advwrap.wrappers.injection import Array
 from advwrap.wrappers.limits import box_of
-from advwrap.wrappers.stack import beneath
 from advwrap.wrappers.vector.attacked import Attacked, Seeds, mask_of
 
 
 class AttackerEnv(Attacked):
     """`advwrap.wrappers.gymnasium.AttackerEnv` for all rows at once: the same numbers row by row, one forward pass.
 
-    Writes: ``infos["victim_observation"]`` and ``infos["victim_action"]``, [N, ...], at every step.
+    Writes: ``infos["victim_observation"]`` (what the victims saw) and ``infos["victim_action"]`` (what was executed),
+        [N, ...], at every step.
 
     Args:
         env: The vector environment, in any autoreset mode.
@@ -35,8 +35,9 @@ class AttackerEnv(Attacked):
         commands: The space of one agent's actions.
         stochastic: Whether the victim samples its actions.
         reward_scale: Factor on the negated rewards.
-        bounds: The valid range of what the victim sees, by default the bounds of the space.
+        bounds: The valid range of what is perturbed, by default the bounds of the space.
         device: Where attack and victim compute.
+        channel: What the commands perturb: the "observation" that the victim sees, or the "action" that it does.
 
     Raises:
         TypeError: If the observation is no Box of numbers.
@@ -65,13 +66,14 @@ class AttackerEnv(Attacked):
         reward_scale: float = 1.0,
         bounds: Bounds | None = None,
         device: torch.device | str = "cpu",
+        channel: Channel = "observation",
     ) -> None:
         super().__init__(env)
         self.single_action_space = commands
         self.action_space = batch_space(commands, env.num_envs)
         self.reward_scale = reward_scale
-        self._clock = EpisodeClock(env.num_envs, salt=beneath(env, "AdversarialObs"))
-        self._inside = Commanded(
+        self._clock = EpisodeClock(env.num_envs, salt=salt(env, channel))
+        self._inside = COMMANDED[channel](
             victim,
             attack,
             commands,
@@ -90,7 +92,7 @@ class AttackerEnv(Attacked):
         mask, options = mask_of(options)
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         self._begin(seed, mask)
-        clean = self._injection.rows(observations)
+        clean = self._inside.rows(observations)
         if mask is not None:
             # Environments may show anything in the rows that they did not reset.
             clean = np.where(mask.reshape(-1, *[1] * (clean.ndim - 1)), clean, self._clean)
@@ -102,7 +104,7 @@ class AttackerEnv(Attacked):
         seen, played = self._inside(self._clean, actions)
         observations, rewards, terminations, truncations, infos = self.env.step(played)
         self._follow(terminations, truncations)
-        self._clean = self._injection.rows(observations)
+        self._clean = self._inside.rows(observations)
         infos = self._everyone(infos, victim_observation=seen, victim_action=played)
         return observations, -self.reward_scale * rewards, terminations, truncations, infos
 

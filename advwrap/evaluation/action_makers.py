@@ -1,0 +1,221 @@
+"""Makers of attacks on actions: from a trained agent and a radius, in units of half the range of each action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from advwrap.attacks import (
+    After,
+    Attack,
+    Bias,
+    Delay,
+    Dropout,
+    Gain,
+    Gated,
+    Noise,
+    Quantised,
+    RandomVertex,
+    Saturated,
+    Stuck,
+    sticky,
+)
+from advwrap.errors import check
+from advwrap.evaluation.attack_makers import return_std
+from advwrap.evaluation.attackers import Learns
+from advwrap.evaluation.scan import scan_attackers
+from advwrap.evaluation.selection import SELECTION_SEED
+from advwrap.losses import sarsa_batches
+from advwrap.losses.fit_robust_critic import RobustCriticTraining, fit_robust_critic
+from advwrap.sets import Bounds, LinfBall
+from advwrap.targets import worst_action
+from advwrap.training import TrainedAgent
+from advwrap.wrappers import ActionAdversary, AttackerKind, NoisyAdversary, ProbabilisticAdversary
+
+
+def action_ball(agent: TrainedAgent, epsilon: float) -> LinfBall:
+    """The ball of this radius in units of half the range of each action.
+
+    Example:
+        >>> from advwrap.algorithms import TD3
+        >>> agent = TD3("Pendulum-v1", steps=40, random_steps=40, hidden=(8,), batch_size=8).train()
+        >>> action_ball(agent, 0.25).radius  # torques in [-2, 2]
+        tensor([0.5000])
+    """
+    return LinfBall(epsilon * (agent.high - agent.low) / 2)
+
+
+@dataclass(frozen=True)
+class UniformAction:
+    """Uniform noise: knows nothing.
+
+    Example:
+        >>> UniformAction()
+        UniformAction()
+    """
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """`Noise`."""
+        return Noise(action_ball(agent, epsilon))
+
+
+@dataclass(frozen=True)
+class VertexAction:
+    """A random vertex of the ball: as large as possible, in a random direction ("Biggest" of OA-PI).
+
+    Example:
+        >>> VertexAction()
+        VertexAction()
+    """
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """`RandomVertex`."""
+        return RandomVertex(action_ball(agent, epsilon))
+
+
+@dataclass(frozen=True)
+class LowestAction:
+    """The worst executed action by the agent's own critics: Min-Q.
+
+    Args:
+        steps: Gradients per start.
+        restarts: Starts.
+
+    Example:
+        >>> LowestAction()
+        LowestAction(steps=20, restarts=4)
+    """
+
+    steps: int = 20
+    restarts: int = 4
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """`worst_action`.
+
+        Raises:
+            TypeError: If its critics value observations only.
+        """
+        if not agent.kind.values_actions:
+            raise TypeError("`agent` must have critics Q(s, a), got V(s). Fix: LowestRobustAction().")
+        return worst_action(agent.critic, within=action_ball(agent, epsilon), steps=self.steps, restarts=self.restarts)
+
+
+@dataclass(frozen=True)
+class LowestRobustAction:
+    """The worst executed action by critics that expect the adversary to go on: Min-OA-Q.
+
+    They are fitted to the frozen agent for this radius, on episodes that it plays under uniform noise in the ball.
+
+    Args:
+        training: How they are fitted.
+        steps: Gradients per start.
+        restarts: Starts.
+
+    Example:
+        >>> LowestRobustAction().restarts
+        4
+    """
+
+    training: RobustCriticTraining = field(default_factory=RobustCriticTraining)
+    steps: int = 20
+    restarts: int = 4
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """Fit, search."""
+        within, bounds = action_ball(agent, epsilon), Bounds(agent.low, agent.high)
+        noise, generator = Noise(within), torch.Generator().manual_seed(0)
+
+        def executed(observation: Tensor) -> Tensor:
+            return noise(agent.act(observation), bounds=bounds, generator=generator)
+
+        played = sarsa_batches(agent.make_env, executed, num_envs=8, reward_scale=1 / return_std(agent))
+        critic = fit_robust_critic(played, agent.policy, within=within, bounds=bounds, training=self.training)
+        return worst_action(critic, within=within, steps=self.steps, restarts=self.restarts)
+
+
+@dataclass(frozen=True)
+class LearnedAction:
+    """The strongest of the adversaries that are trained to share the agent's actuators.
+
+    Args:
+        game: What they command: "push", a perturbation in the ball (as in RARL); "noisy", a share of every action
+            (NR-MDP); "probabilistic", some actions (PR-MDP). The share is the radius.
+        algorithms: With which settings, one adversary each.
+        selection: Episodes that choose the strongest.
+
+    Example:
+        >>> from advwrap.algorithms import SAC
+        >>> LearnedAction("push", (SAC("", steps=50_000),)).game
+        'push'
+    """
+
+    game: str
+    algorithms: Sequence[Learns]
+    selection: int = 10
+
+    def __post_init__(self) -> None:
+        check(self.game in GAMES, f"`game` must be one of {', '.join(GAMES)}, got {self.game!r}.")
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """Train, choose."""
+        scan = scan_attackers(
+            agent.policy,
+            agent.make_env,
+            within=action_ball(agent, epsilon),
+            kinds=(GAMES[self.game](epsilon),),
+            algorithms=self.algorithms,
+            episodes=self.selection,
+            seed=SELECTION_SEED,
+        )
+        return scan.best.attacker.attack
+
+
+GAMES: Mapping[str, Callable[[float], AttackerKind]] = {
+    "push": lambda epsilon: ActionAdversary(),
+    "noisy": NoisyAdversary,
+    "probabilistic": ProbabilisticAdversary,
+}
+"""What a learned adversary commands, by the radius."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of the actuators, as severe as the radius says where it has degrees.
+
+    Args:
+        name: One of `FAULTS`.
+
+    Example:
+        >>> from advwrap.algorithms import TD3
+        >>> agent = TD3("Pendulum-v1", steps=40, random_steps=40, hidden=(8,), batch_size=8).train()
+        >>> Fault("gain")(agent, 0.25)
+        Gain(features=None, factor=0.75)
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        check(self.name in FAULTS, f"`name` must be one of {', '.join(FAULTS)}, got {self.name!r}.")
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """The fault."""
+        return FAULTS[self.name](epsilon)
+
+
+FAULTS: Mapping[str, Callable[[float], Attack]] = {
+    "delay": lambda epsilon: Delay(1),
+    "sticky": sticky,
+    "dropout": Dropout,
+    "stuck": lambda epsilon: Gated(Stuck(features=[0]), After(100)),
+    "gain": lambda epsilon: Gain(1 - epsilon),
+    "bias": Bias,
+    "quantised": lambda epsilon: Quantised(1 + max(1, round(1 / epsilon))),
+    "saturated": lambda epsilon: Saturated(1 - epsilon),
+}
+"""By the radius: the share of steps, of effect or of the range that is lost, the offset, or the distance of two levels.
+
+A delay is one step, and what is stuck is the first actuator from step 100 on, whatever the radius.
+"""

@@ -1,0 +1,124 @@
+"""Robust critics of a policy that somebody else trained: what the worst executed action is searched on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from tensordict import TensorDict
+from torch import nn
+from torchrl.modules import MLP, ValueOperator
+from torchrl.objectives import SoftUpdate
+
+from advwrap.errors import check_integer
+from advwrap.losses.robust_critic import RobustCriticLoss
+from advwrap.progress import progress
+from advwrap.sets import Bounds, PerturbationSet
+from advwrap.victims import AnyPolicy
+from advwrap.victims.tensordict_critic import LossCritic
+
+
+@dataclass(frozen=True)
+class RobustCriticTraining:
+    """How long and how fast robust critics are fitted.
+
+    Args:
+        batches: How many batches of transitions to take.
+        updates: Gradient steps on all of them together.
+        batch_size: Transitions per step.
+        learning_rate: Of Adam.
+        gamma: Discount per step.
+        tau: Share of the new weights in the target critics per update.
+        hidden: Units of the hidden layers.
+
+    Raises:
+        ValueError: If a number is below 1.
+
+    Example:
+        >>> RobustCriticTraining(updates=100).batches
+        10
+    """
+
+    batches: int = 10
+    updates: int = 4_000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    gamma: float = 0.99
+    tau: float = 0.005
+    hidden: tuple[int, ...] = (128, 128)
+
+    def __post_init__(self) -> None:
+        for name in ("batches", "updates", "batch_size"):
+            check_integer(name, getattr(self, name), least=1)
+
+
+def fit_robust_critic(
+    batches: Iterator[TensorDict],
+    policy: AnyPolicy,
+    *,
+    within: PerturbationSet,
+    bounds: Bounds,
+    training: RobustCriticTraining | None = None,
+    seed: int = 0,
+) -> LossCritic:
+    """Evaluate a frozen policy against the optimal adversary of its actions.
+
+    The operator of `RobustCriticLoss`, iterated on replayed transitions; the policy does not learn. Its own critics, if
+    it has any, know nothing of an adversary, and those of another policy make a transfer attack.
+
+    Source: Min-OA-Q of OA-PI, arXiv 2507.03372, for policies that have no such critic of their own.
+
+    Args:
+        batches: Transitions with executed actions from all over the set: `sarsa_batches` of the policy with noise.
+        policy: Deterministic, or played by its mean; frozen.
+        within: Where the perturbation may live, in units of the action.
+        bounds: The valid range of executed actions.
+        training: The schedule.
+        seed: Of the initial weights, the samples and the searches.
+
+    Returns:
+        Twin critics for `worst_action`, ``critic(observation, action) -> [2, B]``.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from advwrap.losses import sarsa_batches
+        >>> from advwrap.sets import LinfBall
+        >>> net = nn.Sequential(nn.Linear(3, 1), nn.Tanh())
+        >>> played = sarsa_batches(lambda: gym.make("Pendulum-v1"), lambda obs: 2 * obs[:, 1:2], frames=64)
+        >>> short = RobustCriticTraining(batches=1, updates=2, batch_size=16, hidden=(8,))
+        >>> critic = fit_robust_critic(played, net, within=LinfBall(0.5), bounds=Bounds(-2.0, 2.0), training=short)
+        >>> critic(torch.zeros(4, 3), torch.zeros(4, 1)).shape
+        torch.Size([2, 4])
+    """
+    plan = RobustCriticTraining() if training is None else training
+    data = TensorDict.cat(list(islice(batches, plan.batches)))
+    generator = torch.Generator().manual_seed(seed)
+    features = data["observation"].shape[-1] + data["action"].shape[-1]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = MLP(features, 1, num_cells=plan.hidden, activation_class=nn.ReLU)
+        loss = RobustCriticLoss(
+            policy,
+            ValueOperator(network, in_keys=["observation", "action"]),
+            within=within,
+            bounds=bounds,
+            gamma=plan.gamma,
+            at_worst=False,  # the actor's term is not used
+            num_qvalue_nets=2,
+            seed=seed,
+        )
+    params = list(loss.qvalue_network_params.parameters())
+    optimiser, updater = torch.optim.Adam(params, lr=plan.learning_rate), SoftUpdate(loss, tau=plan.tau)
+    with progress("robust critic", total=plan.updates) as advance:
+        for _ in range(plan.updates):
+            rows = torch.randint(len(data), (plan.batch_size,), generator=generator)
+            error = loss(data[rows])["loss_robust_qvalue"]
+            gradients = torch.autograd.grad(error, params)
+            for p, gradient in zip(params, gradients, strict=True):
+                p.grad = gradient
+            optimiser.step()
+            updater.step()
+            advance(1)
+    return LossCritic(loss)

@@ -1,0 +1,49 @@
+"""A robust critic of a frozen policy learns the value under the optimal adversary of its actions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import nn
+
+from advwrap import Bounds, LinfBall
+from advwrap.losses import RobustCriticTraining, fit_robust_critic
+from advwrap.testing.contracts.rules import assert_untouched, global_randomness_untouched, snapshot
+
+TRAINING = RobustCriticTraining(
+    batches=1, updates=400, batch_size=64, learning_rate=3e-3, gamma=0.5, tau=0.05, hidden=(32,)
+)
+
+
+def two_steps(rows: int = 512) -> TensorDict:
+    """States 0 and 1, one after the other, then the end; the reward is the executed action."""
+    generator = torch.Generator().manual_seed(0)
+    action = torch.rand(rows, 1, generator=generator) * 2 - 1
+    state = torch.arange(rows).remainder(2).float().unsqueeze(1)
+    after = TensorDict(
+        {"observation": state + 1, "reward": action, "terminated": state == 1, "done": state == 1}, [rows]
+    )
+    return TensorDict({"observation": state, "action": action, "next": after}, [rows])
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.5, 3.0])
+def test_two_steps_in_closed_form(eps: float) -> None:
+    """U(1, a) = a and U(0, a) = a + gamma min over d of (mu + d): the policy's 0.2, moved down within the box."""
+    policy = nn.Linear(1, 1)
+    policy.weight.data.zero_(), policy.bias.data.fill_(0.2)
+    before = snapshot([policy])
+    with global_randomness_untouched():
+        critic = fit_robust_critic(
+            iter([two_steps()]), policy, within=LinfBall(eps), bounds=Bounds(-1.0, 1.0), training=TRAINING
+        )
+    assert_untouched([policy], before)
+    states, actions = torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([[-0.5], [0.5], [-0.5], [0.5]])
+    worst = max(0.2 - eps, -1.0)
+    expected = torch.tensor([-0.5 + 0.5 * worst, 0.5 + 0.5 * worst, -0.5, 0.5])
+    torch.testing.assert_close(critic(states, actions), expected.expand(2, 4), atol=0.06, rtol=0)
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match="`updates` must be an integer >= 1"):
+        RobustCriticTraining(updates=0)
