@@ -2,27 +2,15 @@
 
     python benchmarks/observation.py halfcheetah|pendulum|cartpole [--workers 2] [--out docs/results/halfcheetah]
 
-Agents go to runs/NAME/METHOD/seed-N, with their checkpoints; those that are finished are not trained again, and cells
-that were measured are not measured again, so that the command may be stopped and repeated. It leaves results.json,
-report.md, curve.png (one row per agent), learning.csv and learning.png (return while learning, over environment steps).
+May be stopped and repeated; see `experiment.run`.
 """
 
 from __future__ import annotations
 
-import csv
-import logging
-import multiprocessing
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 import tyro
-from matplotlib.figure import Figure
-from rich.console import Console
+from experiment import Experiment, run, with_defence
 
 from advwrap.algorithms import (
     PPO,
@@ -39,38 +27,9 @@ from advwrap.algorithms import (
     Wocar,
     preset,
 )
-from advwrap.evaluation import ObservationSuite, evaluate_suite, write_report
+from advwrap.evaluation import ObservationSuite
 from advwrap.evaluation.attack_makers import RobustSarsaScan
-from advwrap.evaluation.seeds import SEED, over_seeds
-from advwrap.progress import progress
-from advwrap.training import load_agent, save_agent
 from advwrap.wrappers import PAAD
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What is trained, and how it is attacked.
-
-    Args:
-        env: The task.
-        epsilon: Radius of the attacks and of the defences.
-        methods: By name, without a seed.
-        seeds: Of the trainings.
-        suite: The attacks.
-        episodes: Per cell.
-    """
-
-    env: str
-    epsilon: float
-    methods: Mapping[str, OffPolicy]
-    seeds: Sequence[int]
-    suite: ObservationSuite
-    episodes: int = 20
-
-
-def with_defence(config: OffPolicy, **changes: Any) -> OffPolicy:
-    """The same with other numbers of its defence."""
-    return replace(config, defence=replace(config.defence, **changes))  # type: ignore[type-var]
 
 
 def halfcheetah() -> Experiment:
@@ -92,7 +51,8 @@ def halfcheetah() -> Experiment:
         "valt-eps-sac": with_defence(short("valt-eps"), regulariser=1.0, ramp=(0.2, 1.0)),
         "valt-soft-sac": with_defence(short("valt-soft"), temperature=2.0),
     }
-    return Experiment("HalfCheetah-v5", 0.15, methods, (0, 1), ObservationSuite(learned=("SA-RL (SAC)",)))
+    suite = ObservationSuite(learned=("SA-RL (SAC)",))
+    return Experiment("HalfCheetah-v5", (0.15,), methods, (0, 1), {"": suite})
 
 
 def pendulum() -> Experiment:
@@ -114,7 +74,7 @@ def pendulum() -> Experiment:
         "td3": small(learner=TD3),
         "valt-eps-td3": small(eps, TD3),
     }
-    return Experiment("InvertedDoublePendulum-v5", 0.045, methods, range(5), light())
+    return Experiment("InvertedDoublePendulum-v5", (0.045,), methods, range(5), {"": light()})
 
 
 def cartpole() -> Experiment:
@@ -128,7 +88,7 @@ def cartpole() -> Experiment:
         "valt-eps-discrete-sac": small(ValtEps(0.2, kappa=0.5, ramp=(0.3, 0.8))),
         "valt-soft-discrete-sac": small(ValtSoft(0.2, temperature=1.0)),
     }
-    return Experiment("CartPole-v1", 0.2, methods, range(5), light())
+    return Experiment("CartPole-v1", (0.2,), methods, range(5), {"": light()})
 
 
 def light() -> ObservationSuite:
@@ -152,82 +112,8 @@ def main(name: tyro.conf.Positional[str], workers: int = 1, runs: Path = Path("r
         runs: Where agents, checkpoints and finished cells are kept.
         out: Where the report goes; docs/results/NAME by default.
     """
-    _quiet()
-    experiment, out = EXPERIMENTS[name](), out or Path("docs/results") / name
-    folders = {
-        f"{method}{SEED}{seed}": runs / name / method / f"seed-{seed}"
-        for method in experiment.methods
-        for seed in experiment.seeds
-    }
-    train_all(experiment, folders, workers=workers)
-    results = evaluate_suite(
-        {name: load_agent(folder) for name, folder in folders.items()},
-        experiment.suite,
-        [experiment.epsilon],
-        episodes=experiment.episodes,
-        keep=runs / name / "cells",
-        workers=workers,
-        command=f"python benchmarks/observation.py {name}",
-    )
-    write_report(results, out)
-    draw_learning(write_learning(folders, out / "learning.csv"), out / "learning.png")
-    Console().print(over_seeds(results, experiment.epsilon).rich())
-
-
-def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: int) -> None:
-    """Every method with every seed, where it is not there yet."""
-    jobs = []
-    for agent, folder in folders.items():
-        method, _, seed = agent.partition(SEED)
-        if not (folder / "agent.json").exists():
-            jobs.append((replace(experiment.methods[method], seed=int(seed)), folder))
-    with (
-        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_quiet) as pool,
-        progress("training", total=len(jobs)) as advance,
-    ):
-        for future in [pool.submit(train, config, folder) for config, folder in jobs]:
-            future.result()
-            advance(1)
-
-
-def train(config: OffPolicy, folder: Path) -> None:
-    """One agent: the last weights, not the best ones, as in the papers."""
-    save_agent(folder, config.train(out=folder))
-
-
-def write_learning(folders: Mapping[str, Path], path: Path) -> dict[str, np.ndarray]:
-    """The returns while learning, of all agents in one file."""
-    curves = {
-        agent: np.loadtxt(folder / "log" / "scalars" / "return_while_learning.csv", delimiter=",", ndmin=2)
-        for agent, folder in folders.items()
-    }
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["agent", "step", "return"])
-        for agent, curve in curves.items():
-            writer.writerows((agent, int(step), round(value, 2)) for step, value in curve)
-    return curves
-
-
-def draw_learning(curves: Mapping[str, np.ndarray], path: Path) -> None:
-    """Return over environment steps: a thin line per seed, a colour per method."""
-    figure = Figure(figsize=(7, 4), layout="constrained", dpi=150)
-    axes = figure.subplots()
-    colours: dict[str, str] = {}
-    for agent, curve in curves.items():
-        method, _, _ = agent.partition(SEED)
-        label = None if method in colours else method
-        colour = colours.setdefault(method, f"C{len(colours)}")
-        axes.plot(*curve.T, color=colour, linewidth=1, label=label)
-    axes.set(xlabel="environment steps", ylabel="return while learning, with the defence's own perturbations")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Software": None})
-
-
-def _quiet() -> None:
-    torch.set_num_threads(1)
-    logging.getLogger("torchrl").setLevel(logging.WARNING)
+    command = f"python benchmarks/observation.py {name}"
+    run(EXPERIMENTS[name](), runs / name, out or Path("docs/results") / name, workers=workers, command=command)
 
 
 if __name__ == "__main__":

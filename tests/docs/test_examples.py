@@ -10,13 +10,13 @@ import pytest
 from tests.docs.test_code_blocks import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-FEWER = {"valt_from_blocks": ["--steps", "1200"]}
+WHOLE = ("valt_from_blocks", "oa_td3_from_blocks")  # whole algorithms
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_example(example: Path, tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, str(example), *FEWER.get(example.stem, [])],
+        [sys.executable, str(example), *(["--steps", "1200"] if example.stem in WHOLE else [])],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -31,5 +31,5 @@ def test_example(example: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_example_is_short(example: Path) -> None:
     lines = example.read_text(encoding="utf-8").splitlines()
-    most = 150 if example.stem == "valt_from_blocks" else 60  # that one is a whole algorithm
+    most = 150 if example.stem in WHOLE else 60
     assert len(lines) <= most, f"an example fits on a screen or two, got {len(lines)} lines."

@@ -1,0 +1,101 @@
+"""How robust are OA-TD3 and its baselines? Trains every method, attacks every agent, writes tables and curves.
+
+    python benchmarks/actions.py pendulum|ablation|hopper [--workers 2] [--out docs/results/actions-pendulum]
+
+May be stopped and repeated; see `experiment.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tyro
+from experiment import Experiment, run
+
+from advwrap.algorithms import OAPI, SAC, TD3, ActionRobustTD3, OffPolicy
+from advwrap.evaluation import ActionSuite, FaultSuite, Suite
+
+CHEAP = "InvertedDoublePendulum-v5"
+
+
+def pendulum() -> Experiment:
+    """Minutes per agent: five seeds of every method."""
+
+    def small(learner: type[OffPolicy], *arguments: object, **options: object) -> OffPolicy:
+        return learner(CHEAP, *arguments, steps=30_000, compile=True, **options)  # type: ignore[arg-type]
+
+    methods = {
+        "td3": small(TD3),
+        "oa-td3": small(TD3, OAPI(0.3)),
+        "nr-td3": small(ActionRobustTD3, game="noisy"),
+        "pr-td3": small(ActionRobustTD3, game="probabilistic"),
+    }
+    return Experiment(CHEAP, (0.1, 0.2, 0.3, 0.4), methods, range(5), suites(15_000))
+
+
+def ablation() -> Experiment:
+    """OA-TD3 without surgery, with the plain reading of its actor's term, and with other weights."""
+
+    def changed(**changes: object) -> OffPolicy:
+        return TD3(CHEAP, OAPI(0.3, **changes), steps=30_000, compile=True)  # type: ignore[arg-type]
+
+    methods = {
+        "oa-td3-omega-0.4": changed(omega=0.4),
+        "oa-td3-omega-0.6": changed(omega=0.6),
+        "oa-td3-no-surgery": changed(surgery="none"),
+        "oa-td3-protects-nominal": changed(surgery="nominal"),
+        "oa-td3-plain": changed(at_worst=False),
+    }
+    return Experiment(CHEAP, (0.3,), methods, range(5), {"": suites(15_000)[""]})
+
+
+def hopper() -> Experiment:
+    """Two hundred thousand steps, two seeds."""
+
+    def long(learner: type[OffPolicy], *arguments: object, **options: object) -> OffPolicy:
+        return learner(  # type: ignore[call-arg]
+            "Hopper-v5",
+            *arguments,  # type: ignore[arg-type]
+            steps=200_000,
+            random_steps=5_000,
+            frames_per_batch=100,
+            hidden=(256, 256),
+            learning_rate=3e-4,
+            reward_scale=1.0,
+            compile=True,
+            **options,
+        )
+
+    methods = {
+        "td3": long(TD3),
+        "oa-td3": long(TD3, OAPI(0.2)),
+        "nr-td3": long(ActionRobustTD3, game="noisy"),
+        "pr-td3": long(ActionRobustTD3, game="probabilistic"),
+    }
+    return Experiment("Hopper-v5", (0.1, 0.2, 0.3), methods, (0, 1), suites(50_000))
+
+
+def suites(steps: int) -> Mapping[str, Suite]:
+    """Attackers, and faults in a table of their own: what no adversary chose is no worst case."""
+    return {"": ActionSuite(sac=(SAC("", steps=steps, compile=True),)), "faults": FaultSuite()}
+
+
+EXPERIMENTS = {"pendulum": pendulum, "ablation": ablation, "hopper": hopper}
+
+
+def main(name: tyro.conf.Positional[str], workers: int = 1, runs: Path = Path("runs"), out: Path | None = None) -> None:
+    """Train, attack, report.
+
+    Args:
+        name: Of the experiment.
+        workers: Processes.
+        runs: Where agents, checkpoints and finished cells are kept.
+        out: Where the report goes; docs/results/actions-NAME by default.
+    """
+    command, folder = f"python benchmarks/actions.py {name}", f"actions-{name}"
+    run(EXPERIMENTS[name](), runs / folder, out or Path("docs/results") / folder, workers=workers, command=command)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,137 @@
+"""Train every method with every seed, attack every agent, write tables and curves: what the experiments share."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from advwrap.algorithms import OffPolicy
+from advwrap.evaluation import Suite, evaluate_suite, write_report
+from advwrap.evaluation.seeds import SEED, over_seeds
+from advwrap.progress import progress
+from advwrap.training import load_agent, save_agent
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained, and how it is attacked.
+
+    Args:
+        env: The task.
+        epsilons: Radii of the attacks.
+        methods: By name, without a seed.
+        seeds: Of the trainings.
+        suites: The attacks, by the folder below the results.
+        episodes: Per cell.
+    """
+
+    env: str
+    epsilons: Sequence[float]
+    methods: Mapping[str, OffPolicy]
+    seeds: Sequence[int]
+    suites: Mapping[str, Suite]
+    episodes: int = 20
+
+
+def with_defence(config: OffPolicy, **changes: Any) -> OffPolicy:
+    """The same with other numbers of its defence."""
+    return replace(config, defence=replace(config.defence, **changes))  # type: ignore[type-var]
+
+
+def run(experiment: Experiment, runs: Path, out: Path, *, workers: int, command: str) -> None:
+    """Train, attack, report.
+
+    Agents go to RUNS/METHOD/seed-N, with their checkpoints; those that are finished are not trained again, and cells
+    that were measured are not measured again, so that it may be stopped and repeated. It leaves results.json,
+    report.md, curve.png (one row per agent), learning.csv and learning.png (return while learning, over environment
+    steps).
+    """
+    quiet()
+    folders = {
+        f"{method}{SEED}{seed}": runs / method / f"seed-{seed}"
+        for method in experiment.methods
+        for seed in experiment.seeds
+    }
+    train_all(experiment, folders, workers=workers)
+    for name, suite in experiment.suites.items():
+        results = evaluate_suite(
+            {name: load_agent(folder) for name, folder in folders.items()},
+            suite,
+            experiment.epsilons,
+            episodes=experiment.episodes,
+            keep=runs / "cells",
+            workers=workers,
+            command=command,
+        )
+        write_report(results, out / name)
+        for epsilon in experiment.epsilons:
+            Console().print(over_seeds(results, epsilon).rich())
+    draw_learning(write_learning(folders, out / "learning.csv"), out / "learning.png")
+
+
+def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: int) -> None:
+    """Every method with every seed, where it is not there yet."""
+    jobs = []
+    for agent, folder in folders.items():
+        method, _, seed = agent.partition(SEED)
+        if not (folder / "agent.json").exists():
+            jobs.append((replace(experiment.methods[method], seed=int(seed)), folder))
+    with (
+        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quiet) as pool,
+        progress("training", total=len(jobs)) as advance,
+    ):
+        for future in [pool.submit(train, config, folder) for config, folder in jobs]:
+            future.result()
+            advance(1)
+
+
+def train(config: OffPolicy, folder: Path) -> None:
+    """One agent: the last weights, not the best ones, as in the papers."""
+    save_agent(folder, config.train(out=folder))
+
+
+def write_learning(folders: Mapping[str, Path], path: Path) -> dict[str, np.ndarray]:
+    """The returns while learning, of all agents in one file."""
+    curves = {
+        agent: np.loadtxt(folder / "log" / "scalars" / "return_while_learning.csv", delimiter=",", ndmin=2)
+        for agent, folder in folders.items()
+    }
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["agent", "step", "return"])
+        for agent, curve in curves.items():
+            writer.writerows((agent, int(step), round(value, 2)) for step, value in curve)
+    return curves
+
+
+def draw_learning(curves: Mapping[str, np.ndarray], path: Path) -> None:
+    """Return over environment steps: a thin line per seed, a colour per method."""
+    figure = Figure(figsize=(7, 4), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    colours: dict[str, str] = {}
+    for agent, curve in curves.items():
+        method, _, _ = agent.partition(SEED)
+        label = None if method in colours else method
+        colour = colours.setdefault(method, f"C{len(colours)}")
+        axes.plot(*curve.T, color=colour, linewidth=1, label=label)
+    axes.set(xlabel="environment steps", ylabel="return while learning, with the defence's own perturbations")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def quiet() -> None:
+    """One thread per process, and no chatter."""
+    torch.set_num_threads(1)
+    logging.getLogger("torchrl").setLevel(logging.WARNING)
