@@ -5,6 +5,7 @@ from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Defence, Hardening, Learner, Undefended
 from advwrap.algorithms.discrete_sac import DiscreteSAC
+from advwrap.algorithms.oa_ppo import RobustAdvantage
 from advwrap.algorithms.oapi import OAPI
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.algorithms.ppo import PPO, PPOTraining
@@ -30,6 +31,7 @@ __all__ = [
     "Learner",
     "OffPolicy",
     "PPOTraining",
+    "RobustAdvantage",
     "RobustRegulariser",
     "TrainingAttack",
     "Undefended",

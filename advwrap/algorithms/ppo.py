@@ -12,7 +12,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import partial
 from typing import Any
 
@@ -29,8 +29,10 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 from torchrl.trainers import OptimizationStepper, Trainer
 
+from advwrap.algorithms.oa_ppo import RobustAdvantage, RobustAdvantages
 from advwrap.errors import check
 from advwrap.progress import progress
+from advwrap.sets import Bounds
 from advwrap.training.agent_file import TrainedAgent
 from advwrap.training.agent_networks import tanh_mlp
 from advwrap.training.checkpoint import Stateful
@@ -81,6 +83,8 @@ class PPO:
         initial_std: Standard deviation of the first policy.
         max_grad_norm: Longer gradients are shortened to this; None for no limit.
         scale_rewards: Whether to divide rewards by the running standard deviation of the discounted return.
+        advantage: How the advantage under the worst executed action is learned and mixed in (OA-PPO); None for plain
+            PPO.
         compile: Whether to compile the update into one graph.
         seed: Of everything random.
 
@@ -109,6 +113,7 @@ class PPO:
     initial_std: float = field(default=1.0, kw_only=True)
     max_grad_norm: float | None = field(default=None, kw_only=True)
     scale_rewards: bool = field(default=True, kw_only=True)
+    advantage: RobustAdvantage | None = field(default=None, kw_only=True)
     compile: bool = field(default=False, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 
@@ -235,6 +240,16 @@ class PPOTraining:
         del self.loss.clip_value
         self.loss.clip_value = config.clip
         self.advantage = GAE(gamma=config.gamma, lmbda=config.gae_lambda, value_network=critic)
+        space = self.env.envs.single_action_space
+        self.robust: RobustAdvantages | None = None
+        if config.advantage is not None:
+            self.robust = config.advantage.estimator(
+                self.actor,
+                box=Bounds(torch.from_numpy(space.low), torch.from_numpy(space.high)),
+                sizes=(features, actions, *config.hidden),
+                gamma=config.gamma,
+                seed=config.seed,
+            )
         self.optimizer = self._optimizer()
         self.update = Update([self.loss], self.optimizer, compile=config.compile)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -293,6 +308,7 @@ class PPOTraining:
             "schedule": self.schedule,
             "episodes": self.episodes,
             **({} if self.rewards is None else {"rewards": self.rewards}),
+            **({} if self.robust is None else {"robust advantage": self.robust}),
             "collector": CollectorState(self.trainer.collector, self.tasks),
         }
 
@@ -304,6 +320,8 @@ class PPOTraining:
             batch["next", "reward"] = self.rewards(reward, done)
         with torch.no_grad():
             self.advantage(batch)
+        if self.robust is not None:
+            self.robust(batch)
         return batch.select(
             "observation", "clean_observation", "action", "action_log_prob", "advantage", "value_target", "state_value",
             ("next", "reward"), ("next", "done"), ("next", "terminated"),
@@ -361,9 +379,10 @@ class _Silent(OptimizationStepper):  # type: ignore[misc]
 def _numbers(config: PPO) -> dict[str, Any]:
     """The numbers of a configuration, for a file; functions by name."""
     names = {"env", "wrap", "normaliser"}
-    known = {name: value for name, value in vars(config).items() if name not in names}
+    known = {name: asdict(value) if is_dataclass(value) else value for name, value in vars(config).items()}  # type: ignore[arg-type]
     kind = type(config.env).__name__
-    return {"env": config.env if isinstance(config.env, str) else getattr(config.env, "__name__", kind), **known}
+    task = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", kind)
+    return {"env": task, **{name: value for name, value in known.items() if name not in names}}
 
 
 def _tasks(config: PPO) -> tuple[list[Replayable], AnyVectorEnv]:

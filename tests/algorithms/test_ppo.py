@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 
 from advwrap import AdversarialObs, LinfBall, Noise, RandomVertex
+from advwrap.algorithms.oa_ppo import RobustAdvantage
 from advwrap.algorithms.ppo import PPO, PPOTraining
 from advwrap.testing.contracts.rules import global_randomness_untouched
 from advwrap.training.agent_file import load_agent, save_agent
@@ -240,17 +241,17 @@ def test_an_attacker_of_a_discrete_victim_has_box_actions():
     assert agent.act(torch.zeros(1, 4)).shape == (1, 4)
 
 
-@pytest.mark.parametrize("anneal", [True, False])
-def test_a_training_goes_on_from_its_state_bit_for_bit(anneal, tmp_path):
+@pytest.mark.parametrize(
+    "options", [{"anneal": True}, {"anneal": False}, {"advantage": RobustAdvantage(0.2, updates=4, batch_size=16)}]
+)
+def test_a_training_goes_on_from_its_state_bit_for_bit(options, tmp_path):
     """Poles fall at different times: the state is taken in the middle of episodes."""
 
     def training():
         torch.manual_seed(0)
         wrap = partial(AdversarialObs, attack=Noise(LinfBall(0.1)))
         task = "InvertedDoublePendulum-v5"
-        return PPOTraining(
-            PPO(task, wrap=wrap, normaliser=Running(), anneal=anneal, **{**SHORT, "envs": 3, "horizon": 20})
-        )
+        return PPOTraining(PPO(task, wrap=wrap, normaliser=Running(), **options, **{**SHORT, "envs": 3, "horizon": 20}))
 
     def rounds(training, number):
         torch.manual_seed(7)

@@ -1,0 +1,205 @@
+"""OA-PPO: the advantage that PPO follows, mixed with that under the worst executed action.
+
+Source: Nie, Fu, Ji, Gao, OA-PI, arXiv 2507.03372 (known to us from a digest); what it leaves open is decided in
+docs/oa-pi.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import ProbabilisticTensorDictSequential
+from torch import Tensor, nn
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.modules import MLP, ValueOperator
+from torchrl.objectives import SoftUpdate
+
+from advwrap.algorithms.defence import adam, check_radius, check_share
+from advwrap.errors import check_integer
+from advwrap.losses import RobustCriticLoss
+from advwrap.modules.streams import CallStreams
+from advwrap.sets import Bounds, LinfBall
+from advwrap.sets.coefficient import check_coefficient
+from advwrap.targets import worst_action
+from advwrap.training.update import Update
+
+CLEAN = "clean_observation"
+KEPT = ["observation", CLEAN, ("next", "observation"), ("next", CLEAN), ("next", "reward"), ("next", "terminated")]
+
+
+@dataclass(frozen=True)
+class RobustAdvantage:
+    """How PPO learns the advantage under the worst executed action, and how much of it counts.
+
+    A = omega z(A_GAE) + (1 - omega) z(A_adv),   z(x) = (x - mean) / std over the batch
+    A_adv(s, a) = W(s, a) - mean over m actions a' ~ pi(s) of W(s, a'),   W(s, a) = min over d of U(s, clip(a + d))
+
+    U is the value under an adversary who moves every executed action from the next step on, learned by temporal
+    differences from replayed steps. No lambda: returns of several steps were played without the adversary, so that they
+    would be estimates of the nominal value.
+
+    Source: OA-PPO, arXiv 2507.03372; its plain reading, U(s, a) - E U(s, a'), is ``at_worst=False``.
+
+    Args:
+        epsilon: Radius of the adversary, in units of half the range of each action.
+        omega: Weight of the nominal advantage.
+        at_worst: Whether actions are valued at their worst execution.
+        actions: m, of the baseline.
+        updates: Of the robust critics per round of PPO.
+        batch_size: Steps per update.
+        keep: Environment steps that are replayed, the last ones.
+        learning_rate: Of the robust critics.
+        tau: Share of the new weights in their target networks per update.
+        steps: Gradient steps of the search for the worst action, per start.
+        restarts: Starts of the search.
+
+    Example:
+        >>> from advwrap.algorithms import PPO
+        >>> config = PPO("Pendulum-v1", advantage=RobustAdvantage(0.2), steps=64, envs=2, horizon=32, minibatches=2)
+        >>> config.train().act(torch.zeros(1, 3)).shape
+        torch.Size([1, 1])
+    """
+
+    epsilon: float
+    omega: float = 0.5
+    at_worst: bool = True
+    actions: int = 8
+    updates: int = 64
+    batch_size: int = 256
+    keep: int = 20_000
+    learning_rate: float = 1e-3
+    tau: float = 0.02
+    steps: int = 5
+    restarts: int = 2
+
+    def __post_init__(self) -> None:
+        check_radius(self.epsilon)
+        check_share("omega", self.omega)
+        check_share("tau", self.tau)
+        check_coefficient("learning_rate", self.learning_rate, positive=True)
+        for name in ("actions", "updates", "batch_size", "keep", "steps", "restarts"):
+            check_integer(name, getattr(self, name), least=1)
+
+    def estimator(
+        self, actor: ProbabilisticTensorDictSequential, *, box: Bounds, sizes: tuple[int, ...], gamma: float, seed: int
+    ) -> RobustAdvantages:
+        """The part of a training that keeps the critics.
+
+        Args:
+            actor: The policy; it reads "observation".
+            box: The least and the greatest action.
+            sizes: Features, actions, and the units of the hidden layers.
+            gamma: Discount.
+            seed: Of the searches.
+        """
+        return RobustAdvantages(self, actor, box, sizes, gamma, seed)
+
+
+class RobustAdvantages:
+    """Critics that learn beside PPO, round by round, and rewrite the advantage of its batches.
+
+    Args: See `RobustAdvantage.estimator`.
+    """
+
+    def __init__(
+        self,
+        config: RobustAdvantage,
+        actor: ProbabilisticTensorDictSequential,
+        box: Bounds,
+        sizes: tuple[int, ...],
+        gamma: float,
+        seed: int,
+    ) -> None:
+        self.config, self.actor, self.box = config, actor, box
+        features, actions, *hidden = sizes
+        low, high = box.finite(torch.zeros(actions), config)
+        within = LinfBall(config.epsilon * (high - low) / 2)
+        self.loss = RobustCriticLoss(
+            actor,
+            ValueOperator(MLP(features + actions, 1, num_cells=hidden, activation_class=nn.ReLU), [CLEAN, "action"]),
+            within=within,
+            bounds=box,
+            solver=partial(worst_action, within=within, steps=config.steps, restarts=config.restarts),
+            next_action=self._played,
+            gamma=gamma,
+            at_worst=False,
+            num_qvalue_nets=2,
+            seed=seed,
+        )
+        self.streams = CallStreams(seed + 1)
+        self.updater = SoftUpdate(self.loss, tau=config.tau)
+        critics = self.loss.qvalue_network_params
+        # The policy is PPO's: of this loss only the critics learn.
+        self.update = Update([self.loss], adam([critics], config.learning_rate), weights={"loss_robust_actor": 0.0})
+        self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(config.keep), batch_size=config.batch_size)
+
+    def __call__(self, batch: TensorDictBase) -> None:
+        """Learn from the new steps and from those before; then mix the advantages, in place."""
+        steps = batch.reshape(-1).select(*KEPT)
+        steps["action"] = self._executed(batch["action"]).reshape(len(steps), -1)
+        self.buffer.extend(steps)
+        for _ in range(self.config.updates):
+            self.update(self.buffer.sample())
+            self.updater.step()
+        omega, nominal = self.config.omega, batch["advantage"]
+        robust = self.advantages(batch["observation"], batch[CLEAN], batch["action"])
+        batch["advantage"] = omega * _standard(nominal) + (1 - omega) * _standard(robust.reshape(nominal.shape))
+
+    @torch.no_grad()
+    def advantages(self, seen: Tensor, state: Tensor, action: Tensor) -> Tensor:
+        """A_adv of actions, [N].
+
+        Args:
+            seen: What the policy reads, [..., features].
+            state: The truth, [..., features].
+            action: [..., actions].
+        """
+        seen, state, action = (x.reshape(-1, x.shape[-1]) for x in (seen, state, action))
+        law = self.actor.get_dist(self._reading(seen))
+        others = law.sample((self.config.actions,))
+        baseline = self._worst(state.repeat(len(others), 1), others.flatten(0, 1)).reshape(len(others), -1).mean(0)
+        return self._worst(state, action) - baseline
+
+    def _worst(self, state: Tensor, action: Tensor) -> Tensor:
+        """W(s, a), [N]."""
+        executed = self._executed(action)
+        if self.config.at_worst:
+            context = {"observation": state, CLEAN: state}
+            executed = self.loss.attack(
+                executed, context=context, bounds=self.box, generator=self.streams(len(executed))
+            )
+        return self.loss.robust(state, executed).amin(0)
+
+    def _played(self, following: TensorDictBase) -> Tensor:
+        """The action that the policy would take next, as it is executed."""
+        with torch.no_grad():
+            action: Tensor = self.actor.get_dist(self._reading(following["observation"])).sample()
+        return self._executed(action)
+
+    def _reading(self, seen: Tensor) -> TensorDictBase:
+        return TensorDict({"observation": seen}, [len(seen)])
+
+    def _executed(self, action: Tensor) -> Tensor:
+        """The policy's normal variable leaves the box; the task clips it."""
+        return action.clamp(*self.box.finite(action, self.config))
+
+    def _parts(self) -> Mapping[str, Any]:
+        return {"loss": self.loss, "update": self.update, "buffer": self.buffer, "streams": self.streams}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Critics, optimiser, replayed steps and random streams."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+
+def _standard(advantage: Tensor) -> Tensor:
+    return (advantage - advantage.mean()) / advantage.std().clamp_min(1e-8)

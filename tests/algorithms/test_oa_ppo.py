@@ -1,0 +1,119 @@
+"""OA-PPO: the advantage under the worst execution in closed form, how it is mixed, and what it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from tensordict import TensorDict
+
+from advwrap.algorithms import PPO, RobustAdvantage
+from advwrap.algorithms.oa_ppo import RobustAdvantages
+from advwrap.algorithms.ppo import PPOTraining
+
+SHORT: dict[str, Any] = {"steps": 256, "envs": 2, "horizon": 32, "epochs": 1, "minibatches": 4}
+
+
+class Cliff(gym.Env[np.ndarray, np.ndarray]):
+    """One step: the reward rises with the action up to a cliff at 0.5, behind which it is -5."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Nothing is random."""
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """The task clips, as they all do."""
+        executed = float(np.clip(action[0], -1, 1))
+        return np.zeros(1, np.float32), executed if executed <= 0.5 else -5.0, True, False, {}
+
+
+def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
+    """U(s, a) = s_0 + 2 a_0 - a_1, for both twins."""
+    torch.manual_seed(0)
+    config = RobustAdvantage(**{"epsilon": 0.25, "actions": 4000, **options})
+    training = PPOTraining(PPO("HalfCheetah-v5", hidden=(), advantage=config, **SHORT))
+    assert training.robust is not None
+    for params in (training.robust.loss.qvalue_network_params, training.robust.loss.target_qvalue_network_params):
+        weight = params.data["module", "0", "weight"]
+        weight.zero_()
+        weight[..., 0], weight[..., 17], weight[..., 18] = 1.0, 2.0, -1.0
+        params.data["module", "0", "bias"].zero_()
+    return training, training.robust
+
+
+@pytest.mark.parametrize("at_worst", [True, False])
+def test_the_advantage_in_closed_form(at_worst: bool) -> None:
+    """The worst execution is (a_0 - eps, a_1 + eps), within the box: where it has room, it changes no difference."""
+    training, robust = linear(at_worst=at_worst)
+    training.scale.state_independent_scale.data.fill_(-2.0)  # a narrow policy, around 0
+    state = torch.randn(3, 17)
+    action = torch.zeros(3, 6)
+    action[:, 0] = torch.tensor([0.1, -0.5, -0.9])
+    mean = training.actor.get_dist(TensorDict({"observation": state}, [3])).mean.detach()
+    found = robust.advantages(state, state, action)
+    value = 2 * action[:, 0] - action[:, 1]
+    if at_worst:  # of the last, -0.9 - 0.25 is behind the limit -1
+        value[2] += 2 * 0.15
+    torch.testing.assert_close(found, value - (2 * mean[:, 0] - mean[:, 1]), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("omega", [1.0, 0.3, 0.0])
+def test_both_are_standardised_and_then_mixed(omega: float) -> None:
+    training, robust = linear(omega=omega, updates=1, actions=8)
+    robust.update.optimizer.param_groups[0]["lr"] = 0.0
+    batch = next(iter(training.trainer.collector))
+    with torch.no_grad():
+        training.advantage(batch)
+    nominal = batch["advantage"].clone()
+    robust.streams.seed(5), torch.manual_seed(1)
+    robust.buffer.empty()
+    robust(batch)
+    mixed = batch["advantage"]
+    assert mixed.shape == nominal.shape
+    nominal = (nominal - nominal.mean()) / nominal.std()
+    other = mixed - omega * nominal
+    if omega == 1.0:
+        torch.testing.assert_close(mixed, nominal)
+        return
+    assert float(other.mean()) == pytest.approx(0.0, abs=1e-5)
+    assert float(other.std()) == pytest.approx(1 - omega, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_it_stays_away_from_the_cliff() -> None:
+    """PPO plays close to 0.5; executed up to 0.4 further on, that is -5. OA-PPO keeps the distance."""
+    options: dict[str, Any] = {
+        "steps": 12_000, "envs": 8, "horizon": 64, "epochs": 6, "minibatches": 8, "learning_rate": 3e-3,
+        "initial_std": 0.5, "scale_rewards": False,
+    }  # fmt: skip
+    plain = PPO(Cliff, **options).train()
+    robust = PPO(Cliff, advantage=RobustAdvantage(0.4, omega=0.0, keep=5_000), **options).train()
+    played = [float(agent.act(torch.zeros(1, 1))) for agent in (plain, robust)]
+    assert 0.2 < played[0] < 0.5
+    assert -0.6 < played[1] < 0.12
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epsilon": 0.0}, "`epsilon` must be > 0"),
+        ({"epsilon": 0.1, "omega": 2.0}, "`omega` must be in"),
+        ({"epsilon": 0.1, "updates": 0}, "`updates` must be an integer >= 1"),
+        ({"epsilon": 0.1, "learning_rate": 0.0}, "`learning_rate` must be > 0"),
+    ],
+)
+def test_arguments_are_checked(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        RobustAdvantage(**options)
+
+
+def test_an_agents_file_says_how_it_was_trained() -> None:
+    agent = PPO("Pendulum-v1", advantage=RobustAdvantage(0.2, updates=1), **SHORT).train()
+    assert agent.card["config"]["advantage"]["epsilon"] == 0.2
