@@ -8,8 +8,8 @@ from tensordict import TensorDict
 from torch import nn
 from torch.nn import functional as F
 
-from advwrap import EveryNth, Gated, L2Ball, Learned, LinfBall, Streams
-from advwrap.attacks import Push, Steered, policy_direction
+from advwrap import Bounds, EveryNth, Gated, L2Ball, Learned, LinfBall, Streams
+from advwrap.attacks import Overrule, Push, Steered, policy_direction
 from advwrap.objectives.direction import COMMAND
 from advwrap.testing import strategies
 from advwrap.testing.contracts.attacks import AttackContract
@@ -177,3 +177,33 @@ def test_without_a_command_the_error_names_the_fix():
         Push(within=LinfBall(0.1))(torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         Push(within=LinfBall(0.1))(torch.zeros(2, 3), context={COMMAND: torch.zeros(2, 2)})
+
+
+@given(alpha=st.floats(0, 1), low=st.floats(-3, -0.1), high=st.floats(0.1, 3), seed=st.integers(0, 1000))
+def test_overruled_actions_are_mixtures_and_stay_in_the_box(alpha, low, high, seed):
+    draw = torch.Generator().manual_seed(seed)
+    action = low + (high - low) * torch.rand(6, 2, generator=draw, dtype=torch.float64)
+    command = 4 * torch.rand(6, 2, generator=draw, dtype=torch.float64) - 2
+    executed = Overrule(alpha)(action, context={COMMAND: command}, bounds=Bounds(low, high))
+    own = (low + high) / 2 + (high - low) / 2 * command.clamp(-1, 1)
+    torch.testing.assert_close(executed, (1 - alpha) * action + alpha * own)
+    assert executed.min() >= low - 1e-12
+    assert executed.max() <= high + 1e-12
+
+
+def test_overruling_needs_a_command_and_limits():
+    with pytest.raises(ValueError, match="Steered"):
+        Overrule()(torch.zeros(2, 3), bounds=Bounds(-1.0, 1.0))
+    with pytest.raises(ValueError, match="finite limits"):
+        Overrule()(torch.zeros(2, 3), context={COMMAND: torch.zeros(2, 3)})
+    with pytest.raises(ValueError, match="`alpha` must be in"):
+        Overrule(1.5)
+
+
+def test_a_director_of_actions_reads_the_observation():
+    attack = Steered(lambda s: s[:, :2], Push(within=LinfBall(0.5)), reads="observation")
+    action, state = torch.zeros(3, 2), torch.randn(3, 5)
+    executed = attack(action, context={"observation": state})
+    torch.testing.assert_close(executed, 0.5 * state[:, :2].clamp(-1, 1))
+    with pytest.raises(ValueError, match=r"must hold 'observation'.*AdversarialAction"):
+        attack(action)
