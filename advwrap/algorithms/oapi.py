@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
 from advwrap.algorithms.defence import Hardening, Learner, check_radius, check_share
 from advwrap.errors import check, check_integer
-from advwrap.losses import RobustCriticLoss
+from advwrap.losses import RobustCriticLoss, RobustTableLoss
 from advwrap.sets import Bounds, LinfBall
 from advwrap.targets import worst_action
 from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
@@ -32,12 +32,14 @@ class OAPI:
     g = surgery(omega * grad of -Q(s, pi(s)), (1 - omega) * grad of -U(s, clip(pi(s) + d_s)))
 
     with U the value under an adversary who moves every executed action from the next step on, and d_s the worst move
-    now. For continuous actions.
+    now. Discrete actions cannot be moved: there the adversary replaces them by the worst now and then, and the minimum
+    needs no search (`RobustTableLoss`).
 
     Source: OA-PI, arXiv 2507.03372: on `TD3` it is OA-TD3.
 
     Args:
-        epsilon: Radius of the adversary, in units of half the range of each action.
+        epsilon: Radius of the adversary, in units of half the range of each action; the share of steps in which it
+            acts, where actions are discrete.
         omega: Weight of the nominal objective; the paper's range is 0.4 to 0.6.
         at_worst: Whether the actor is raised at the worst action, which improves the worst case; the plain reading of
             the paper, U(s, pi(s)), does not.
@@ -68,17 +70,31 @@ class OAPI:
         check_integer("restarts", self.restarts, least=1)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
-        """Two more critics, their term in the actor's loss, and the rule that combines it with the nominal one.
+        """Two more critics, their term in the actor's loss, and the rule that combines it with the nominal one."""
+        robust = self._tables(learner) if learner.box is None else self._critics(learner, *learner.box, seed=seed)
+        combine = SURGERY[self.surgery]
+        return Hardening(
+            losses=(robust,),
+            actor_terms=("loss_robust_actor",),
+            weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
+            surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),
+            updaters=(SoftUpdate(robust, tau=learner.tau),),
+        )
 
-        Raises:
-            TypeError: If the actions are discrete.
-        """
-        if learner.box is None:
-            raise TypeError("`OAPI` perturbs continuous actions, got a discrete learner. Fix: SAC or TD3.")
-        low, high = learner.box
+    def _tables(self, learner: Learner) -> RobustTableLoss:
+        network = MLP(learner.features, learner.actions, num_cells=learner.hidden, activation_class=nn.ReLU)
+        return RobustTableLoss(
+            learner.actor,
+            ValueOperator(network, in_keys=["clean_observation"], out_keys=["action_value"]),
+            probability=self.epsilon,
+            gamma=learner.gamma,
+            num_qvalue_nets=2,
+        )
+
+    def _critics(self, learner: Learner, low: Tensor, high: Tensor, *, seed: int) -> RobustCriticLoss:
         within = LinfBall(self.epsilon * (high - low) / 2)
         network = MLP(learner.features + learner.actions, 1, num_cells=learner.hidden, activation_class=nn.ReLU)
-        robust = RobustCriticLoss(
+        return RobustCriticLoss(
             learner.actor,
             ValueOperator(network, in_keys=["clean_observation", "action"]),
             within=within,
@@ -89,12 +105,4 @@ class OAPI:
             at_worst=self.at_worst,
             num_qvalue_nets=2,
             seed=seed,
-        )
-        combine = SURGERY[self.surgery]
-        return Hardening(
-            losses=(robust,),
-            actor_terms=("loss_robust_actor",),
-            weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
-            surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),
-            updaters=(SoftUpdate(robust, tau=learner.tau),),
         )

@@ -11,6 +11,7 @@ from advwrap.losses.fit_sarsa import (
 )
 from advwrap.losses.robust_critic import RobustCriticLoss
 from advwrap.losses.robust_sarsa import RobustSarsa, ShuffledSarsa
+from advwrap.losses.robust_table import RobustTableLoss
 from advwrap.losses.sarsa_batches import sarsa_batches, with_next_action
 from advwrap.losses.smooth_policy import SmoothPolicy, kl_divergence, mean_shift
 from advwrap.losses.worst_case_critic import WorstCaseCritic
@@ -21,6 +22,7 @@ __all__ = [
     "RobustCriticLoss",
     "RobustCriticTraining",
     "RobustSarsa",
+    "RobustTableLoss",
     "SarsaTraining",
     "ShuffledSarsa",
     "SmoothPolicy",

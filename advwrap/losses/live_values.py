@@ -47,6 +47,14 @@ def live_values(network: TensorDictModuleBase, params: TensorDictParams, data: T
 
     Shapes: data [*batch] -> [E, N] with the batch axes flattened.
     """
+    return live_tables(network, params, data).flatten(1)
+
+
+def live_tables(network: TensorDictModuleBase, params: TensorDictParams, data: TensorDictBase) -> Tensor:
+    """What every member returns, [E, *batch, n]: the values Q_e(s, .) of n actions, say, with gradients.
+
+    Args: See `live_values`.
+    """
 
     def member(data: TensorDictBase, params: TensorDictParams) -> Tensor:
         with params.to_module(network, preserve_module_state=False):
@@ -55,5 +63,5 @@ def live_values(network: TensorDictModuleBase, params: TensorDictParams, data: T
 
     data = data.select(*network.in_keys, strict=False)
     if not params.batch_size:
-        return member(data, params).reshape(1, -1)
-    return torch.vmap(member, (None, 0))(data, params).flatten(1)
+        return member(data, params).unsqueeze(0)
+    return torch.vmap(member, (None, 0))(data, params)

@@ -41,7 +41,7 @@ EVERYWHERE = [
     ValtSampled(0.1, temperature=1.0),
 ]
 CASES = [SAC("Pendulum-v1", defence) for defence in (*EVERYWHERE, Wocar(0.1), OAPI(0.1))] + [
-    DiscreteSAC("CartPole-v1", defence) for defence in EVERYWHERE
+    DiscreteSAC("CartPole-v1", defence) for defence in (*EVERYWHERE, OAPI(0.1))
 ]
 
 
