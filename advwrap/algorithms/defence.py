@@ -96,7 +96,7 @@ class Hardening:
         schedules: What moves with the environment steps.
         updaters: Of the target networks of the further losses.
         after: Called after every round of updates, with the number of environment steps and a function that samples so
-            many normalised batches.
+            many normalised batches; numbers that it returns are logged.
         parts: What else a checkpoint must hold.
 
     Example:
@@ -114,7 +114,7 @@ class Hardening:
     surgery: Surgery | None = None
     schedules: tuple[Linear, ...] = ()
     updaters: tuple[SoftUpdate, ...] = ()
-    after: Callable[[int, Batches], None] | None = None
+    after: Callable[[int, Batches], Mapping[str, float] | None] | None = None
     parts: Mapping[str, Stateful] = field(default_factory=dict)
 
     def with_losses(self, other: Hardening) -> Hardening:

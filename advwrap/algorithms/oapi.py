@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap.algorithms.defence import Hardening, Learner, check_radius, check_share
+from advwrap.algorithms.defence import Batches, Hardening, Learner, check_radius, check_share
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
 from advwrap.sets import Bounds, LinfBall
@@ -73,12 +73,15 @@ class OAPI:
         """Two more critics, their term in the actor's loss, and the rule that combines it with the nominal one."""
         robust = self._tables(learner) if learner.box is None else self._critics(learner, *learner.box, seed=seed)
         combine = SURGERY[self.surgery]
+        gap = SearchGap(robust) if isinstance(robust, RobustCriticLoss) else None
         return Hardening(
             losses=(robust,),
             actor_terms=("loss_robust_actor",),
             weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
             surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),
             updaters=(SoftUpdate(robust, tau=learner.tau),),
+            after=gap,
+            parts={} if gap is None else {"search gap": gap},
         )
 
     def _tables(self, learner: Learner) -> RobustTableLoss:
@@ -106,3 +109,33 @@ class OAPI:
             num_qvalue_nets=2,
             seed=seed,
         )
+
+
+class SearchGap:
+    """Logs what the search for the worst action misses, measured by twenty steps from four starts.
+
+    Args:
+        loss: Whose search.
+        every: Environment steps between two measurements, on one batch each.
+    """
+
+    def __init__(self, loss: RobustCriticLoss, every: int = 2_000) -> None:
+        self.loss, self.every, self.rounds = loss, every, 0
+
+    def __call__(self, frames: int, batches: Batches) -> Mapping[str, float] | None:
+        """Measure if it is time to."""
+        if frames // self.every <= self.rounds:
+            return None
+        self.rounds = frames // self.every
+        (batch,) = batches(1)
+        reference = partial(worst_action, within=self.loss.within, steps=20, restarts=4)
+        gap = self.loss.search_gap(batch, reference)
+        return {"search_gap_mean": float(gap.mean()), "search_gap_p95": float(gap.quantile(0.95))}
+
+    def state_dict(self) -> dict[str, int]:
+        """How often it has measured."""
+        return {"rounds": self.rounds}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Continue from a `state_dict`."""
+        self.rounds = int(state["rounds"])

@@ -277,8 +277,7 @@ class OffPolicyTraining:
             trainer.register_op("post_optim_complete_log", self._log_losses)
         trainer.register_op("post_steps", self._follow)
         if self.hardening.after is not None:
-            after = self.hardening.after
-            trainer.register_op("post_steps", lambda: after(trainer.collected_frames, self.batches))
+            trainer.register_op("post_steps", self._after)
         if self.best is not None:
             self.best.register(trainer)
         trainer.register_op("post_steps", lambda: self.advance(config.frames_per_batch))
@@ -301,6 +300,11 @@ class OffPolicyTraining:
         frames = self.trainer.collected_frames
         for schedule in (self.beta, *self.hardening.schedules):
             schedule.t = frames
+
+    def _after(self) -> None:
+        frames = self.trainer.collected_frames
+        if found := self.hardening.after(frames, self.batches):  # type: ignore[misc]
+            self.log.write(found, frames)
 
     def _prioritise(self, batch: TensorDictBase) -> None:
         if self.config.prioritised:

@@ -119,7 +119,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         self.robust, self.robust_target = LossCritic(self), LossCritic(self, target=True)
         solve = partial(worst_action, within=within) if solver is None else solver
         self.attack, self.target_attack = solve(self.robust), solve(self.robust_target)
-        self.next_action, self.bounds, self.gamma = next_action, bounds, gamma
+        self.within, self.bounds, self.next_action, self.gamma = within, bounds, next_action, gamma
         self.at_worst, self.loss_function = at_worst, loss_function
         self.streams = CallStreams(seed)
         self.reading = Transitions(key, clean_key)
@@ -149,6 +149,30 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         action = self.policy.mean(state, context) if self.next_action is None else self.next_action(following)
         worst = self._attacked(self.target_attack, action, state, context)
         return self.robust_target(state, worst).amin(0)
+
+    @torch.no_grad()
+    def search_gap(self, tensordict: TensorDictBase, solver: Solver) -> Tensor:
+        """What share of the worst case the search of the target misses, compared with another search, per row.
+
+        (U'(s', found) - w) / (U'(s', a') - w), with w the lower of both searches' values; 0 where there is nothing to
+        find. A target that misses much is an optimistic one: the critics then overestimate robustness.
+
+        Args:
+            tensordict: A batch.
+            solver: The search to compare with, a better one.
+
+        Shapes: [N].
+        """
+        following = tensordict.get("next")
+        state, context = self.reading.state(following), self.reading.rows(following)
+        action = self.policy.mean(state, context) if self.next_action is None else self.next_action(following)
+        attacks = self.target_attack, solver(self.robust_target)
+        found, other = (
+            self.robust_target(state, self._attacked(attack, action, state, context)).amin(0) for attack in attacks
+        )
+        worst, intended = torch.minimum(found, other), self.robust_target(state, action).amin(0)
+        room = intended - worst
+        return torch.where(room > 0, (found - worst) / room.clamp_min(torch.finfo(room.dtype).tiny), 0.0)
 
     def _executed(self, tensordict: TensorDictBase) -> tuple[Tensor, Tensor, Tensor]:
         """The policy's action, what is executed of it, and the state; the gradient goes through both actions."""

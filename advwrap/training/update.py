@@ -37,7 +37,8 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         prepare: What is done to a batch first: normalise, perturb.
         weights: Coefficients of terms, by name; 1 by default. A schedule is asked at every step.
         surgery: Two terms whose gradients are combined instead of added; their cosine is in the values, as
-            "gradient_cosine", and stays what it was while one of them rests.
+            "gradient_cosine", and stays what it was while one of them rests; "gradient_conflict" is 1 where it is
+            negative, so that its mean is the rate of conflicts.
         every: Terms that count only in every n-th step, by name (a delayed actor); their parameters stay in between.
         compile: Whether to compile the function into one graph; on a GPU with CUDA graphs.
 
@@ -91,6 +92,7 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         self.optimizer.step()
         if self.surgery is not None:
             self.cosine = values.setdefault("gradient_cosine", self.cosine)
+            values["gradient_conflict"] = (self.cosine < 0).float()
         return TensorDict(values)
 
     def gradients(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,6 +219,17 @@ def test_the_robust_target_is_around_the_smoothed_target_action() -> None:
     assert float(noise.abs().max()) <= 0.5
     plain = OffPolicyTraining(TD3(TASK, OAPI(EPSILON, smoothed=False), **TINY))
     assert plain.hardening.losses[0].next_action is None  # the actor's own
+
+
+def test_what_the_search_misses_is_logged_now_and_then(tmp_path: Path) -> None:
+    training = OffPolicyTraining(TD3(TASK, OAPI(EPSILON), **TINY), out=tmp_path)
+    gap: Any = training.hardening.after
+    gap.every = 50
+    training.run()
+    lines = (tmp_path / "log" / "scalars" / "search_gap_p95.csv").read_text().splitlines()
+    assert [int(line.split(",")[0]) for line in lines] == [80, 120]  # rounds end at 40, 80, 120
+    assert all(0 <= float(line.split(",")[1]) <= 1 for line in lines)
+    assert (tmp_path / "log" / "scalars" / "search_gap_mean.csv").exists()
 
 
 def test_the_radius_is_in_units_of_half_the_range() -> None:

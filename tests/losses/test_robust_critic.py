@@ -181,3 +181,29 @@ def test_falling_steps():
 def test_bad_numbers(options, said):
     with pytest.raises(ValueError, match=said):
         robust(**options)
+
+
+def test_the_gap_of_a_search() -> None:
+    """U falls to both sides of the action, further on the right: who finds the left minimum misses a known share."""
+    case, data = LinearCase(eps=0.3), batch(actions=1, dtype=torch.float64)
+
+    class Valley:
+        """-|d| on the left and -2 |d| on the right of 0, for every state."""
+
+        def __call__(self, observation, action, context=None):
+            d = action[:, 0]
+            return torch.where(d < 0, d, -2 * d).unsqueeze(0)
+
+    loss = robust(
+        case.actor, case.loss.qvalue_network, within=LinfBall(0.3), next_action=lambda following: 0 * data["action"]
+    )
+    loss.robust_target = Valley()
+
+    def at(x):
+        return lambda critic: lambda clean, **_: torch.full_like(clean, x)
+
+    for own, gap in ((-0.3, 0.5), (0.3, 0.0), (0.0, 1.0), (0.15, 0.5)):
+        loss.target_attack = at(own)(None)
+        torch.testing.assert_close(loss.search_gap(data, at(0.3)), torch.full((8,), gap, dtype=torch.float64))
+    loss.target_attack = at(0.3)(None)
+    assert not loss.search_gap(data, at(-0.3)).any()  # the other one is worse

@@ -111,8 +111,9 @@ def test_the_cosine_stays_while_a_term_rests() -> None:
         return Update([loss], torch.optim.SGD(loss.parameters(), lr=0.0), surgery=surgery, every={"loss_actor": 2})
 
     update, batch = make(), TensorDict({}, [1])
-    found = [float(update(batch)["gradient_cosine"]) for _ in range(3)]
-    assert found == pytest.approx([0.0, -0.5, -0.5])
+    values = [update(batch) for _ in range(3)]
+    assert [float(v["gradient_cosine"]) for v in values] == pytest.approx([0.0, -0.5, -0.5])
+    assert [float(v["gradient_conflict"]) for v in values] == [0.0, 1.0, 1.0]
     resumed = make()
     resumed.load_state_dict(update.state_dict())
     resumed.steps = 0  # so that it rests
