@@ -41,6 +41,7 @@ def ablation() -> Experiment:
         return TD3(CHEAP, OAPI(0.3, **changes), steps=30_000, compile=True)  # type: ignore[arg-type]
 
     methods = {
+        "oa-td3": changed(),
         "oa-td3-omega-0.4": changed(omega=0.4),
         "oa-td3-omega-0.6": changed(omega=0.6),
         "oa-td3-no-surgery": changed(surgery="none"),

@@ -141,7 +141,7 @@ def main(runs: Path = Path("runs/solver"), out: Path = Path("docs/results/benchm
             for name, critic in (("nominal", agent.critic), ("robust", robust)):
                 found = measure(critic, state, agent.act(state), within, bounds)
                 rows += [{"task": task, "epsilon": epsilon, "critic": name, **row} for row in found]
-    provenance = Provenance.here("Hopper-v5", seed=0, command="python benchmarks/solver.py")
+    provenance = Provenance.here(", ".join(TASKS), seed=0, command="python benchmarks/solver.py")
     out.write_text(json.dumps({"provenance": vars(provenance), "rows": rows}, indent=1, default=str) + "\n")
     show(rows)
 

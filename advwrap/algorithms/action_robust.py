@@ -14,6 +14,7 @@ from tensordict.nn import TensorDictModule, TensorDictSequential
 from torch import Tensor, nn
 
 from advwrap.algorithms.defence import check_share
+from advwrap.algorithms.oapi import OAPI
 from advwrap.algorithms.td3 import TD3
 from advwrap.errors import check
 from advwrap.training.agent_networks import ToBox, mlp
@@ -71,8 +72,15 @@ class ActionRobustTD3(TD3):
         super().__post_init__()
         check_share("alpha", self.alpha)
         check(self.game in GAMES, f"`game` must be one of {', '.join(GAMES)}, got {self.game!r}.")
+        check(
+            not isinstance(self.defence, OAPI),
+            f"`defence` must leave the actions to the game, got {self.defence}.",
+            fix="TD3(env, OAPI(epsilon)), without a game.",
+        )
 
-    def executed(self, actor: TensorDictSequential, features: int, low: Tensor, high: Tensor) -> TensorDictSequential:
+    def executed_policy(
+        self, actor: TensorDictSequential, features: int, low: Tensor, high: Tensor
+    ) -> TensorDictSequential:
         """The actor's action, mixed with that of an adversary who reads the truth."""
         adversary = nn.Sequential(mlp(features, len(low), self.hidden), ToBox(low, high))
         return TensorDictSequential(

@@ -23,7 +23,7 @@ from advwrap.randomness import fold
 from advwrap.sets import LinfBall
 from advwrap.training.running_rows import RunningRows
 from advwrap.victims import as_policy
-from advwrap.wrappers import SARL, AttackerKind
+from advwrap.wrappers import SARL, AdversarialObs, AttackerKind
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ class Alternating:
         check_regulariser(self)
         if isinstance(self.kind, type) or not hasattr(self.kind, "around"):
             raise TypeError(f"`kind` must be SARL() or PAAD(), got {self.kind!r}.")
+        check(
+            getattr(self.kind, "channel", AdversarialObs) is AdversarialObs,
+            f"`kind` must perturb observations, got {self.kind!r}.",
+            fix="SARL() or PAAD(); against adversaries of actions ActionRobustTD3.",
+        )
         for name in ("env", "wrap", "normaliser"):
             given = getattr(self.adversary, name)
             check(given is None, f"`adversary` must leave `{name}` to the agent's training, got {given!r}.")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+import gymnasium as gym
 import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
@@ -42,7 +43,9 @@ class Learner:
         compile: Whether its update is one compiled graph.
         delay: Updates of the critics per update of the actor and of the target networks.
         box: The least and the greatest action; None where actions are discrete.
-        next_action: From ``batch["next"]`` to the action that its own target is made of; None for its policy's mean.
+        next_action: From ``batch["next"]`` to the action that its own target is made of; None where actions are
+            discrete.
+        loss_function: Of its critics: "l2" or "smooth_l1".
 
     Attributes:
         normaliser: The statistics of the observations; the training moves them.
@@ -72,6 +75,7 @@ class Learner:
     delay: int = 1
     box: tuple[Tensor, Tensor] | None = None
     next_action: Callable[[TensorDictBase], Tensor] | None = None
+    loss_function: str = "l2"
     normaliser: RunningNormaliser = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,12 +122,14 @@ class Hardening:
     parts: Mapping[str, Stateful] = field(default_factory=dict)
 
     def with_losses(self, other: Hardening) -> Hardening:
-        """These parts, and the losses of `other` besides."""
+        """These parts, and the losses of `other` with all that belongs to them besides."""
         return replace(
             self,
             losses=(*self.losses, *other.losses),
             actor_terms=(*self.actor_terms, *other.actor_terms),
+            weights={**self.weights, **other.weights},
             schedules=(*self.schedules, *other.schedules),
+            updaters=(*self.updaters, *other.updaters),
         )
 
 
@@ -147,6 +153,23 @@ class Undefended:
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """Nothing."""
         return Hardening()
+
+
+def action_box(space: gym.Space[Any], env: str, *, discrete: str = "DiscreteSAC") -> tuple[Tensor, Tensor]:
+    """The least and the greatest action of a task.
+
+    Raises:
+        TypeError: If the actions are no box.
+        ValueError: If one of them has no limit.
+    """
+    if not isinstance(space, gym.spaces.Box):
+        raise TypeError(f"`env` must have box actions, got {space} in {env}. Fix: {discrete}.")
+    check(
+        space.is_bounded(),
+        f"`env` must have actions with limits, got {space} in {env}.",
+        fix="gymnasium.wrappers.RescaleAction.",
+    )
+    return torch.as_tensor(space.low), torch.as_tensor(space.high)
 
 
 def check_radius(epsilon: float) -> None:

@@ -87,4 +87,5 @@ class DiscreteSAC(OffPolicy):
             gamma=self.gamma,
             tau=self.tau,
             compile=self.compile,
+            loss_function="smooth_l1" if self.huber else "l2",
         )

@@ -20,7 +20,7 @@ from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
 from advwrap.algorithms.defence import adam, check_radius, check_share
-from advwrap.errors import check_integer
+from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss
 from advwrap.modules.streams import CallStreams
 from advwrap.sets import Bounds, LinfBall
@@ -40,8 +40,9 @@ class RobustAdvantage:
     A_adv(s, a) = W(s, a) - mean over m actions a' ~ pi(s) of W(s, a'),   W(s, a) = min over d of U(s, clip(a + d))
 
     U is the value under an adversary who moves every executed action from the next step on, learned by temporal
-    differences from replayed steps. No lambda: returns of several steps were played without the adversary, so that they
-    would be estimates of the nominal value.
+    differences from replayed steps, in the present unit of the rewards. No lambda: returns of several steps were played
+    without the adversary, so that they would be estimates of the nominal value. The actions of the batch must be those
+    that were executed: no `AdversarialAction` in PPO's `wrap`.
 
     Source: OA-PPO, arXiv 2507.03372; its plain reading, U(s, a) - E U(s, a'), is ``at_worst=False``.
 
@@ -52,7 +53,8 @@ class RobustAdvantage:
         actions: m, of the baseline.
         updates: Of the robust critics per round of PPO.
         batch_size: Steps per update.
-        keep: Environment steps that are replayed, the last ones.
+        keep: Environment steps that are replayed, the last ones. Where PPO's normaliser runs, old steps were seen with
+            older statistics.
         learning_rate: Of the robust critics.
         tau: Share of the new weights in their target networks per update.
         steps: Gradient steps of the search for the worst action, per start.
@@ -80,13 +82,20 @@ class RobustAdvantage:
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
         check_share("omega", self.omega)
-        check_share("tau", self.tau)
+        check(0 < self.tau <= 1, f"`tau` must be in (0, 1], got {self.tau}.")
         check_coefficient("learning_rate", self.learning_rate, positive=True)
         for name in ("actions", "updates", "batch_size", "keep", "steps", "restarts"):
             check_integer(name, getattr(self, name), least=1)
 
     def estimator(
-        self, actor: ProbabilisticTensorDictSequential, *, box: Bounds, sizes: tuple[int, ...], gamma: float, seed: int
+        self,
+        actor: ProbabilisticTensorDictSequential,
+        *,
+        box: Bounds,
+        sizes: tuple[int, ...],
+        gamma: float,
+        compile: bool,  # noqa: A002 - the field's word
+        seed: int,
     ) -> RobustAdvantages:
         """The part of a training that keeps the critics.
 
@@ -95,9 +104,10 @@ class RobustAdvantage:
             box: The least and the greatest action.
             sizes: Features, actions, and the units of the hidden layers.
             gamma: Discount.
+            compile: Whether the update of the critics is one compiled graph.
             seed: Of the searches.
         """
-        return RobustAdvantages(self, actor, box, sizes, gamma, seed)
+        return RobustAdvantages(self, actor, box, sizes, gamma, compile, seed)
 
 
 class RobustAdvantages:
@@ -113,38 +123,47 @@ class RobustAdvantages:
         box: Bounds,
         sizes: tuple[int, ...],
         gamma: float,
+        compile: bool,  # noqa: A002
         seed: int,
     ) -> None:
         self.config, self.actor, self.box = config, actor, box
         features, actions, *hidden = sizes
-        low, high = box.finite(torch.zeros(actions), config)
+        low, high = box.finite(torch.zeros(actions), config, fix="gymnasium.wrappers.RescaleAction.")
+        self.low, self.high = low, high
         within = LinfBall(config.epsilon * (high - low) / 2)
         self.loss = RobustCriticLoss(
-            actor,
+            None,  # the policy is PPO's: here only the critics learn
             ValueOperator(MLP(features + actions, 1, num_cells=hidden, activation_class=nn.ReLU), [CLEAN, "action"]),
             within=within,
             bounds=box,
             solver=partial(worst_action, within=within, steps=config.steps, restarts=config.restarts),
             next_action=self._played,
             gamma=gamma,
-            at_worst=False,
             num_qvalue_nets=2,
             seed=seed,
         )
         self.streams = CallStreams(seed + 1)
         self.updater = SoftUpdate(self.loss, tau=config.tau)
         critics = self.loss.qvalue_network_params
-        # The policy is PPO's: of this loss only the critics learn.
-        self.update = Update([self.loss], adam([critics], config.learning_rate), weights={"loss_robust_actor": 0.0})
+        optimizer = adam([critics], config.learning_rate)
+        self.update = Update([self.loss], optimizer, compile=compile)
         self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(config.keep), batch_size=config.batch_size)
 
-    def __call__(self, batch: TensorDictBase) -> None:
-        """Learn from the new steps and from those before; then mix the advantages, in place."""
+    def __call__(self, batch: TensorDictBase, unit: float = 1.0) -> None:
+        """Learn from the new steps and from those before; then mix the advantages, in place.
+
+        Args:
+            batch: What PPO learns from, [envs, time].
+            unit: What its rewards were divided by; the unit moves, so that rewards are kept without it.
+        """
         steps = batch.reshape(-1).select(*KEPT)
         steps["action"] = self._executed(batch["action"]).reshape(len(steps), -1)
+        steps["next", "reward"] = steps["next", "reward"] * unit
         self.buffer.extend(steps)
         for _ in range(self.config.updates):
-            self.update(self.buffer.sample())
+            sample = self.buffer.sample()
+            sample["next", "reward"] = sample["next", "reward"] / unit
+            self.update(sample)
             self.updater.step()
         omega, nominal = self.config.omega, batch["advantage"]
         robust = self.advantages(batch["observation"], batch[CLEAN], batch["action"])
@@ -186,7 +205,7 @@ class RobustAdvantages:
 
     def _executed(self, action: Tensor) -> Tensor:
         """The policy's normal variable leaves the box; the task clips it."""
-        return action.clamp(*self.box.finite(action, self.config))
+        return action.clamp(self.low, self.high)
 
     def _parts(self) -> Mapping[str, Any]:
         return {"loss": self.loss, "update": self.update, "buffer": self.buffer, "streams": self.streams}

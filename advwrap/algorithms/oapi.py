@@ -33,7 +33,8 @@ class OAPI:
 
     with U the value under an adversary who moves every executed action from the next step on, and d_s the worst move
     now. Discrete actions cannot be moved: there the adversary replaces them by the worst now and then, and the minimum
-    needs no search (`RobustTableLoss`).
+    needs no search (`RobustTableLoss`). On `SAC` the robust value leaves the entropy out, is bootstrapped at sampled
+    actions, and raised at the worst execution of the mean action.
 
     Source: OA-PI, arXiv 2507.03372: on `TD3` it is OA-TD3.
 
@@ -46,7 +47,8 @@ class OAPI:
         surgery: "pcgrad" (neither objective is harmed), "nominal" (the nominal one is not) or "none".
         steps: Gradient steps of the search for the worst action, per start; the paper has 15 to 20 from one start.
         restarts: Starts of the search.
-        smoothed: Whether the robust target is taken around the learner's own noisy target action, where it has one.
+        smoothed: Whether the robust target is taken around the action that the learner's own target is made of (TD3's
+            noisy target action, a sample of SAC's policy) instead of the policy's mean.
 
     Example:
         >>> from advwrap.algorithms import TD3
@@ -71,6 +73,10 @@ class OAPI:
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """Two more critics, their term in the actor's loss, and the rule that combines it with the nominal one."""
+        check(
+            learner.box is not None or self.epsilon <= 1,
+            f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
+        )
         robust = self._tables(learner) if learner.box is None else self._critics(learner, *learner.box, seed=seed)
         combine = SURGERY[self.surgery]
         gap = SearchGap(robust) if isinstance(robust, RobustCriticLoss) else None
@@ -91,6 +97,7 @@ class OAPI:
             ValueOperator(network, in_keys=["clean_observation"], out_keys=["action_value"]),
             probability=self.epsilon,
             gamma=learner.gamma,
+            loss_function=learner.loss_function,
             num_qvalue_nets=2,
         )
 
@@ -106,6 +113,7 @@ class OAPI:
             next_action=learner.next_action if self.smoothed else None,
             gamma=learner.gamma,
             at_worst=self.at_worst,
+            loss_function=learner.loss_function,
             num_qvalue_nets=2,
             seed=seed,
         )

@@ -9,7 +9,7 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +26,7 @@ from torchrl.trainers import Trainer
 from torchrl.trainers.trainers import ReplayBufferTrainer
 
 from advwrap.algorithms.defence import Defence, Hardening, Learner, Undefended, adam
+from advwrap.algorithms.description import described
 from advwrap.errors import check
 from advwrap.sets import Linear
 from advwrap.training import KeepBest, TrainedAgent
@@ -367,6 +368,8 @@ class OffPolicyTraining:
         for name, value in loss.qvalue_network_params.data["module"].flatten_keys(".").items():
             value.copy_(torch.stack([critic.state_dict()[name] for critic in start.critics]))
         loss.target_qvalue_network_params.data.copy_(loss.qvalue_network_params.data)
+        if (target := getattr(loss, "target_actor_network_params", None)) is not None:
+            target.data.copy_(loss.actor_network_params.data)
         if hasattr(loss, "log_alpha"):
             loss.log_alpha.data.fill_(np.log(start.card["temperature"]))
         self.learner.normaliser.begin_with(start.normaliser)
@@ -404,19 +407,6 @@ def network(learner: Learner) -> torch.nn.Module:
     """The network at the bottom of the learner's actor."""
     module: torch.nn.Module = learner.actor[0].module
     return module
-
-
-def described(value: Any) -> Any:
-    """A configuration in words that JSON has: of every dataclass its type and its fields.
-
-    Example:
-        >>> from advwrap.algorithms import Undefended
-        >>> described(Undefended())
-        {'type': 'Undefended'}
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"type": type(value).__name__, **{f.name: described(getattr(value, f.name)) for f in fields(value)}}
-    return [described(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def check_device(name: str) -> None:

@@ -12,7 +12,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 from torchrl.trainers import OptimizationStepper, Trainer
 
+from advwrap.algorithms.description import described
 from advwrap.algorithms.oa_ppo import RobustAdvantage, RobustAdvantages
 from advwrap.errors import check
 from advwrap.progress import progress
@@ -239,7 +240,7 @@ class PPOTraining:
         # The loss branches on its value, which a compiled graph could not do on a buffer.
         del self.loss.clip_value
         self.loss.clip_value = config.clip
-        self.advantage = GAE(gamma=config.gamma, lmbda=config.gae_lambda, value_network=critic)
+        self.gae = GAE(gamma=config.gamma, lmbda=config.gae_lambda, value_network=critic)
         space = self.env.envs.single_action_space
         self.robust: RobustAdvantages | None = None
         if config.advantage is not None:
@@ -248,6 +249,7 @@ class PPOTraining:
                 box=Bounds(torch.from_numpy(space.low), torch.from_numpy(space.high)),
                 sizes=(features, actions, *config.hidden),
                 gamma=config.gamma,
+                compile=config.compile,
                 seed=config.seed,
             )
         self.optimizer = self._optimizer()
@@ -319,9 +321,9 @@ class PPOTraining:
         if self.rewards is not None:
             batch["next", "reward"] = self.rewards(reward, done)
         with torch.no_grad():
-            self.advantage(batch)
+            self.gae(batch)
         if self.robust is not None:
-            self.robust(batch)
+            self.robust(batch, 1.0 if self.rewards is None else float(self.rewards.std))
         return batch.select(
             "observation", "clean_observation", "action", "action_log_prob", "advantage", "value_target", "state_value",
             ("next", "reward"), ("next", "done"), ("next", "terminated"),
@@ -379,10 +381,10 @@ class _Silent(OptimizationStepper):  # type: ignore[misc]
 def _numbers(config: PPO) -> dict[str, Any]:
     """The numbers of a configuration, for a file; functions by name."""
     names = {"env", "wrap", "normaliser"}
-    known = {name: asdict(value) if is_dataclass(value) else value for name, value in vars(config).items()}  # type: ignore[arg-type]
+    known = {name: described(value) for name, value in vars(config).items() if name not in names}
     kind = type(config.env).__name__
     task = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", kind)
-    return {"env": task, **{name: value for name, value in known.items() if name not in names}}
+    return {"env": task, **known}
 
 
 def _tasks(config: PPO) -> tuple[list[Replayable], AnyVectorEnv]:

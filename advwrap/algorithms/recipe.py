@@ -11,9 +11,11 @@ from advwrap.algorithms.action_robust import ActionRobustTD3
 from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
 from advwrap.algorithms.defence import Undefended
+from advwrap.algorithms.description import described
 from advwrap.algorithms.discrete_sac import DiscreteSAC
+from advwrap.algorithms.oa_ppo import RobustAdvantage
 from advwrap.algorithms.oapi import OAPI
-from advwrap.algorithms.off_policy import OffPolicy, described
+from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.algorithms.ppo import PPO
 from advwrap.algorithms.robust_regulariser import RobustRegulariser
 from advwrap.algorithms.sac import SAC
@@ -28,7 +30,7 @@ from advwrap.wrappers import PAAD, SARL
 LEARNERS = (SAC, TD3, DiscreteSAC, ActionRobustTD3)
 PARTS = (
     Undefended, TrainingAttack, RobustRegulariser, Wocar, ValtEps, ValtSoft, ValtSampled, Alternating, OAPI,
-    PPO, SARL, PAAD,
+    PPO, RobustAdvantage, SARL, PAAD,
 )  # fmt: skip
 KNOWN: Mapping[str, type] = {kind.__name__: kind for kind in (*LEARNERS, *PARTS)}
 

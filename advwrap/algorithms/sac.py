@@ -6,16 +6,17 @@ Source: Haarnoja et al., *Soft actor-critic algorithms and applications*, 2018.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium as gym
-import torch
+from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
-from torch import nn
+from torch import Tensor, nn
 from torchrl.modules import MLP, ProbabilisticActor, TanhNormal, ValueOperator
 from torchrl.objectives import SACLoss, SoftUpdate
 
-from advwrap.algorithms.defence import Learner
+from advwrap.algorithms.defence import Learner, action_box
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.training.agent_networks import actor_network
 
@@ -46,11 +47,10 @@ class SAC(OffPolicy):
 
         Raises:
             TypeError: If the actions are no box.
+            ValueError: If an action has no limit.
         """
-        if not isinstance(actions, gym.spaces.Box):
-            raise TypeError(f"`env` must have box actions, got {actions} in {self.env}. Fix: DiscreteSAC.")
-        features, size = observations.shape[0], actions.shape[0]
-        low, high = torch.as_tensor(actions.low), torch.as_tensor(actions.high)
+        low, high = action_box(actions, self.env)
+        features, size = observations.shape[0], len(low)
         actor = ProbabilisticActor(
             TensorDictModule(actor_network(features, size, self.hidden), ["observation"], ["loc", "scale"]),
             in_keys=["loc", "scale"],
@@ -83,4 +83,12 @@ class SAC(OffPolicy):
             tau=self.tau,
             compile=self.compile,
             box=(low, high),
+            next_action=partial(sampled_action, actor),
+            loss_function="smooth_l1" if self.huber else "l2",
         )
+
+
+def sampled_action(actor: ProbabilisticActor, following: TensorDictBase) -> Tensor:
+    """What the live policy might do next: the action that `SACLoss` bootstraps, another sample of it."""
+    action: Tensor = actor.get_dist(following.select(*actor.in_keys)).sample()
+    return action

@@ -18,7 +18,7 @@ from torchrl.data import Bounded
 from torchrl.modules import MLP, AdditiveGaussianModule, ValueOperator
 from torchrl.objectives import SoftUpdate, TD3Loss
 
-from advwrap.algorithms.defence import Learner
+from advwrap.algorithms.defence import Learner, action_box
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.errors import check_integer
 from advwrap.modules import reads_also
@@ -36,9 +36,9 @@ class TD3(OffPolicy):
     Source: Fujimoto et al., *Addressing function approximation error in actor-critic methods*, ICML 2018.
 
     Args:
-        exploration: Standard deviation of the noise on collected actions, in units of half the range.
-        target_noise: Of the noise on target actions.
-        target_noise_clip: Its limit.
+        exploration: Standard deviation of the noise on collected actions, in units of half the range of each.
+        target_noise: Of the noise on target actions, in the same units.
+        target_noise_clip: Its limit, in the same units.
         delay: Critic updates per update of the actor and of the target networks.
 
     Example:
@@ -64,22 +64,23 @@ class TD3(OffPolicy):
 
         Raises:
             TypeError: If the actions are no box.
+            ValueError: If an action has no limit.
         """
-        if not isinstance(actions, gym.spaces.Box):
-            raise TypeError(f"`env` must have box actions, got {actions} in {self.env}. Fix: DiscreteSAC.")
-        features, size = observations.shape[0], actions.shape[0]
-        low, high = torch.as_tensor(actions.low), torch.as_tensor(actions.high)
+        low, high = action_box(actions, self.env)
+        features, size = observations.shape[0], len(low)
         spec = Bounded(low, high, shape=low.shape, dtype=torch.float32)
         actor = TensorDictSequential(
             TensorDictModule(mlp(features, size, self.hidden), ["observation"], ["raw_action"]),
             TensorDictModule(ToBox(low, high), ["raw_action"], ["action"]),
         )
-        executed = self.executed(actor, features, low, high)
+        executed = self.executed_policy(actor, features, low, high)
         # TD3Loss hands its critics nothing but what the actor declares.
         reads_also(executed, "clean_observation")
+        half = (high - low) / 2
         noise = AdditiveGaussianModule(
             spec, sigma_init=self.exploration, sigma_end=self.exploration, annealing_num_steps=1
         )
+        noise.std = half  # its constructor takes one number for all actions
         loss = TD3Loss(
             executed,
             ValueOperator(
@@ -88,8 +89,8 @@ class TD3(OffPolicy):
             ),
             bounds=(low, high),
             num_qvalue_nets=2,
-            policy_noise=self.target_noise,
-            noise_clip=self.target_noise_clip,
+            policy_noise=self.target_noise * half,
+            noise_clip=self.target_noise_clip * half,
             loss_function="smooth_l1" if self.huber else "l2",
             delay_actor=True,
         )
@@ -111,9 +112,12 @@ class TD3(OffPolicy):
             delay=self.delay,
             box=(low, high),
             next_action=partial(smoothed_target_action, loss),
+            loss_function="smooth_l1" if self.huber else "l2",
         )
 
-    def executed(self, actor: TensorDictSequential, features: int, low: Tensor, high: Tensor) -> TensorDictSequential:
+    def executed_policy(
+        self, actor: TensorDictSequential, features: int, low: Tensor, high: Tensor
+    ) -> TensorDictSequential:
         """What is executed when the actor acts, and what the loss trains: the actor's own action."""
         return actor
 

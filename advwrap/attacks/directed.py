@@ -69,7 +69,8 @@ class Push:
 class Overrule:
     """The commanded action takes the place of the intended one, or of a share of it.
 
-    x = (1 - alpha) a + alpha (m + r * clip(c, -1, 1)),   c the command, m the middle and r the half-range of `bounds`
+    x = (1 - alpha) clip(a) + alpha (m + r * clip(c, -1, 1)),   c the command, m the middle and r the half-range of
+    `bounds`, which clip a
 
     With alpha < 1 this is the adversary of NR-MDP, both steer at once; ``Gated(Overrule(), WithProbability(alpha))`` is
     that of PR-MDP, which steers alone now and then.
@@ -108,9 +109,11 @@ class Overrule:
     ) -> Tensor:
         """Perturb a batch; nothing here is random."""
         check_batch(clean)
+        if not clean.is_floating_point():
+            raise TypeError(f"`clean` must be floating point for {self}, got {clean.dtype}. Fix: a Box of actions.")
         low, high = bounds.finite(clean, self)
         commanded = (high + low) / 2 + (high - low) / 2 * _command(clean, context).to(clean).clamp(-1.0, 1.0)
-        return (1 - self.alpha) * clean.detach() + self.alpha * commanded
+        return (1 - self.alpha) * clean.detach().clamp(low, high) + self.alpha * commanded
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,15 @@ HOMES: dict[str, ModuleType] = {
 MAKERS = {"epsilon_worst", "policy_direction", "sticky", "worst_action"}
 """Functions that put a block together; what the others return is no block."""
 
-PARTS = {"Budget", "Falling", "LossTemperature", "LowestOverScan", "PPOTraining", "SarsaTraining"}
+PARTS = {
+    "Budget",
+    "Falling",
+    "LossTemperature",
+    "LowestOverScan",
+    "PPOTraining",
+    "RobustCriticTraining",
+    "SarsaTraining",
+}
 """Classes that are no blocks: a base, and what functions take or return."""
 
 

@@ -52,7 +52,7 @@ def evaluate(
         episodes: Episodes per agent, attack and radius, from the same start states.
         seed: Reset seed of the first episode.
         learned: Learned attackers of the observation or the action suite; by default all, or the one in the ball.
-        attacker_steps: Environment steps of the PPO attackers; SAC attackers take a sixth of them.
+        attacker_steps: Environment steps of the learned attackers; beside PPO attackers, those of SAC take a sixth.
         attackers: Trainings of each learned attacker, with other seeds; the strongest on episodes of its own counts.
         workers: Processes.
         out: Folder for report.md, curve.png and results.json.
@@ -75,14 +75,15 @@ def evaluate(
 
 
 def _suite(name: str, learned: tuple[str, ...] | None, attacker_steps: int | None, attackers: int) -> Suite:
-    if name == "gradient":
-        return GradientSuite()
-    if name == "faults":
-        return FaultSuite()
+    if name in ("gradient", "faults"):
+        unused = learned is None and attacker_steps is None and attackers == 1
+        check(unused, f"`learned`, `attacker_steps` and `attackers` must be left out: {name} trains no attacker.")
+        return GradientSuite() if name == "gradient" else FaultSuite()
     suite = ObservationSuite() if name == "observation" else ActionSuite()
     if learned is not None:
         suite = replace(suite, learned=learned)
-    sac = suite.sac[0] if attacker_steps is None else replace(suite.sac[0], steps=max(attacker_steps // 6, 1))
+    share = 6 if name == "observation" else 1
+    sac = suite.sac[0] if attacker_steps is None else replace(suite.sac[0], steps=max(attacker_steps // share, 1))
     suite = replace(suite, sac=grid(sac, seed=range(attackers)))
     if isinstance(suite, ActionSuite):
         return suite

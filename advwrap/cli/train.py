@@ -10,15 +10,16 @@ import torch
 import tyro
 from rich.console import Console
 
-from advwrap.algorithms import OffPolicy, preset
+from advwrap.algorithms import OAPI, OffPolicy, preset
 from advwrap.algorithms.recipe import from_json
-from advwrap.attacks import PGD
 from advwrap.errors import check
+from advwrap.evaluation import LowestValue
+from advwrap.evaluation.action_makers import LowestAction
 from advwrap.evaluation.selection import mean_return
 from advwrap.progress import progress
-from advwrap.sets import LinfBall
 from advwrap.training import TrainedAgent, load_agent, save_agent
 from advwrap.training.agent_file import Score
+from advwrap.wrappers import AdversarialAction
 
 
 def train(
@@ -40,18 +41,21 @@ def train(
 
     Args:
         name: A learner (sac, td3, discrete-sac), behind a defence or alone: attacked-sac, robust-sac, wocar-sac,
-            valt-eps-sac, valt-soft-sac, valt-sampled-sac, alternating-sac, pa-alternating-sac, and the same with td3
-            and, but for wocar, discrete-sac. Behind a defence "-sac" may be left out: valt-eps is valt-eps-sac. The
-            paper's words sac-ppo and pa-sac-ppo are alternating-sac and pa-alternating-sac.
+            valt-eps-sac, valt-soft-sac, valt-sampled-sac, alternating-sac, pa-alternating-sac, oa-sac, and the same
+            with td3 and, but for wocar, discrete-sac; nr-td3 and pr-td3. Behind a defence "-sac" may be left out:
+            valt-eps is valt-eps-sac (but oa is oa-td3). The papers' words sac-ppo and pa-sac-ppo are alternating-sac
+            and pa-alternating-sac.
         env: Id of a Gymnasium task with vector observations.
         out: Folder for the files; with several seeds, of one folder for each.
-        epsilon: Radius of the defence on the normalised observations; by default the paper's for the task.
+        epsilon: Radius of the defence on the normalised observations, of oa in units of half the range of each action;
+            by default the paper's for the task.
         start: Folder of an agent to go on from; without it the networks begin at random.
         steps: Environment steps; by default the paper's for the task.
         seed: Of everything random; several are trained one after the other. By default 0.
         like: An agent.json: train as that agent was trained, task and seed included; the other arguments change that.
         best: Keep the weights that did best, on episodes that no evaluation uses: by the natural return, and for
-            robust agents by the return under PGD on Q. By default the last ones are kept, as in the papers.
+            robust agents by the return under PGD on Q (for oa under Min-Q on actions). By default the last ones are
+            kept, as in the papers.
         device: Where networks and replay buffer live: cpu, cuda, cuda:1.
         compile: Compile the update into one graph, or not: slow to begin, then about twice as fast. By default it is
             compiled for the tasks of the paper and for no others.
@@ -86,9 +90,10 @@ def run(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None, best
 
 
 def scoring(config: OffPolicy) -> Score:
-    """What the kept weights are chosen by: the natural return, and for robust agents the return under PGD on Q.
+    """What the kept weights are chosen by: the natural return, and for robust agents the return under attack.
 
-    Measured on 10 episodes from seeds that no evaluation uses, with two thirds of the radius of the training.
+    PGD on Q, or for OA-PI Min-Q on actions. Measured on 10 episodes from seeds that no evaluation uses, with two thirds
+    of the radius of the training.
     """
     radius = getattr(config.defence, "epsilon", None)
     if radius is None:
@@ -96,8 +101,9 @@ def scoring(config: OffPolicy) -> Score:
     epsilon = 2 * radius / 3
 
     def attacked(agent: TrainedAgent) -> float:
-        attack = PGD(agent.low_value, within=LinfBall(epsilon), steps=10)
-        return mean_return(agent, attack)
+        if isinstance(config.defence, OAPI):
+            return mean_return(agent, LowestAction(5, 2)(agent, epsilon), channel=AdversarialAction)
+        return mean_return(agent, LowestValue()(agent, epsilon))
 
     return attacked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from advwrap.attacks import (
     After,
     Attack,
     Bias,
+    Corners,
     Delay,
     Dropout,
     Gain,
@@ -20,7 +22,9 @@ from advwrap.attacks import (
     Quantised,
     RandomVertex,
     Saturated,
+    Search,
     Stuck,
+    WithProbability,
     sticky,
 )
 from advwrap.errors import check
@@ -30,7 +34,8 @@ from advwrap.evaluation.scan import scan_attackers
 from advwrap.evaluation.selection import SELECTION_SEED
 from advwrap.losses import sarsa_batches
 from advwrap.losses.fit_robust_critic import RobustCriticTraining, fit_robust_critic
-from advwrap.sets import Bounds, LinfBall
+from advwrap.objectives import LowValue
+from advwrap.sets import ActionSet, Bounds, LinfBall
 from advwrap.targets import worst_action
 from advwrap.training import TrainedAgent
 from advwrap.wrappers import ActionAdversary, AttackerKind, NoisyAdversary, ProbabilisticAdversary
@@ -74,6 +79,30 @@ class VertexAction:
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """`RandomVertex`."""
         return RandomVertex(action_ball(agent, epsilon))
+
+
+@dataclass(frozen=True)
+class ReplacedAction:
+    """Now and then another action of finitely many is executed: a random one, or the worst by the agent's own critics.
+
+    Source: Tessler et al., ICML 2019 (PR-MDP), with an adversary that needs no training.
+
+    Args:
+        worst: Whether the worst one.
+
+    Example:
+        >>> ReplacedAction(worst=True)
+        ReplacedAction(worst=True)
+    """
+
+    worst: bool
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """With the radius as the probability."""
+        every = ActionSet(len(agent.low))
+        critic = LowValue(critic=agent.critic, reduce=torch.amin)
+        other: Attack = Search(critic, within=every, strategy=Corners()) if self.worst else Noise(every)
+        return Gated(other, WithProbability(epsilon))
 
 
 @dataclass(frozen=True)
@@ -157,7 +186,7 @@ class LearnedAction:
     selection: int = 10
 
     def __post_init__(self) -> None:
-        check(self.game in GAMES, f"`game` must be one of {', '.join(GAMES)}, got {self.game!r}.")
+        check(self.game in ADVERSARIES, f"`game` must be one of {', '.join(ADVERSARIES)}, got {self.game!r}.")
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """Train, choose."""
@@ -165,15 +194,16 @@ class LearnedAction:
             agent.policy,
             agent.make_env,
             within=action_ball(agent, epsilon),
-            kinds=(GAMES[self.game](epsilon),),
+            kinds=(ADVERSARIES[self.game](epsilon),),
             algorithms=self.algorithms,
             episodes=self.selection,
             seed=SELECTION_SEED,
+            player=agent.act,
         )
         return scan.best.attacker.attack
 
 
-GAMES: Mapping[str, Callable[[float], AttackerKind]] = {
+ADVERSARIES: Mapping[str, Callable[[float], AttackerKind]] = {
     "push": lambda epsilon: ActionAdversary(),
     "noisy": NoisyAdversary,
     "probabilistic": ProbabilisticAdversary,
@@ -201,7 +231,12 @@ class Fault:
         check(self.name in FAULTS, f"`name` must be one of {', '.join(FAULTS)}, got {self.name!r}.")
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
-        """The fault."""
+        """The fault.
+
+        Raises:
+            ValueError: If the radius is not in (0, 1).
+        """
+        check(0 < epsilon < 1, f"`epsilon` must be in (0, 1), got {epsilon}.")
         return FAULTS[self.name](epsilon)
 
 
@@ -212,10 +247,12 @@ FAULTS: Mapping[str, Callable[[float], Attack]] = {
     "stuck": lambda epsilon: Gated(Stuck(features=[0]), After(100)),
     "gain": lambda epsilon: Gain(1 - epsilon),
     "bias": Bias,
-    "quantised": lambda epsilon: Quantised(1 + max(1, round(1 / epsilon))),
+    "quantised": lambda epsilon: Quantised(1 + max(1, math.ceil(1 / epsilon))),
     "saturated": lambda epsilon: Saturated(1 - epsilon),
 }
-"""By the radius: the share of steps, of effect or of the range that is lost, the offset, or the distance of two levels.
-
-A delay is one step, and what is stuck is the first actuator from step 100 on, whatever the radius.
+"""By the radius: the share of steps, of effect or of the range that is lost, or the largest error in half-ranges (bias,
+quantised). A delay is one step, and what is stuck is the first actuator from step 100 on, whatever the radius.
 """
+
+ANY_ACTION = ("delay", "sticky", "dropout", "stuck")
+"""Those that discrete actions can have too; what is lost is then action 0."""

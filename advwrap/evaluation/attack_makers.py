@@ -181,6 +181,7 @@ class LearnedScan:
             algorithms=self.algorithms,
             episodes=self.selection,
             seed=SELECTION_SEED,
+            player=agent.act,
         )
         return scan.best.attacker.attack
 

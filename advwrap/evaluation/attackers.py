@@ -39,7 +39,7 @@ class Learns(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TrainedAttacker:
-    """A learned attacker, ready for `AdversarialObs` and `evaluate`.
+    """A learned attacker, ready for the channel of its kind (`AdversarialObs`, `AdversarialAction`) and `evaluate`.
 
     Args:
         attack: What it does.
@@ -75,15 +75,17 @@ def train_attacker(
     Args:
         victim: Who is attacked: anything that `advwrap.victims.as_policy` takes. Nothing in it changes.
         env: The task with the observations that the victim reads: an id, a spec or a function that makes one.
-        within: Where the perturbation may live, in the units of those observations.
-        kind: What is learned: `SARL()` (the default) or `PAAD()`.
+        within: Where the perturbation may live, in the units of those observations, or of the actions.
+        kind: What is learned: `SARL()` (the default), `PAAD()`, or an adversary of actions: `ActionAdversary()`,
+            `NoisyAdversary(alpha)`, `ProbabilisticAdversary(alpha)`.
         algorithm: What learns: ``PPO(...)`` (the default) or ``SAC(...)``; its own `env` is replaced.
         stochastic: Whether the victim samples its actions meanwhile, as in the papers.
         advance: Called with the number of new environment steps; by default a progress bar.
         options: Of the algorithm's own `train`: ``watch=...`` of `PPO`, say, to save the agent now and then.
 
     Returns:
-        The attacker; ``evaluate(victim, env, attacker.attack)`` judges it, on a victim that plays its mean.
+        The attacker; ``evaluate(victim, env, attacker.attack, channel=attacker.kind.channel)`` judges it, on a victim
+        that plays its mean.
 
     Example:
         >>> import torch

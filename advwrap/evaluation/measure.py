@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -44,7 +44,7 @@ def evaluate_suite(
     Args:
         agents: Trained on one task, by name.
         suite: What attacks them: `GradientSuite()`, `ObservationSuite()`, your own.
-        epsilons: Radii, in units of the normalised observation.
+        epsilons: Radii, in units of the normalised observation, or of what the suite says.
         episodes: Episodes per cell.
         seed: Reset seed of the first episode of every cell.
         keep: A folder for the cells that are done: called again with the same agents, attacks, seeds, versions and code
@@ -162,6 +162,13 @@ def code_digest() -> str:
     return state.hexdigest()[:16]
 
 
+def _name(channel: object) -> str:
+    """What tells a channel from another, with its options."""
+    if isinstance(channel, partial):
+        return f"{_name(channel.func)} {channel.args} {sorted(channel.keywords.items())}"
+    return f"{getattr(channel, '__module__', '')}.{getattr(channel, '__qualname__', repr(channel))}"
+
+
 class _Store:
     """One file per cell, named by everything that decides its numbers."""
 
@@ -186,5 +193,6 @@ class _Store:
             return None
         # Not the commit: a word in the documentation changes no number, a change that is not committed may.
         origin = asdict(self.provenance) | {"command": None, "commit": None, "code": code_digest()}
-        words = [job.agent.digest(), repr(job.make), job.epsilon, job.episodes, job.seed, origin]
+        where = None if job.make is None else _name(job.channel)
+        words = [job.agent.digest(), repr(job.make), job.epsilon, job.episodes, job.seed, origin, where]
         return self.folder / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:24]}.json"

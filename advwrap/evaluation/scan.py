@@ -17,7 +17,7 @@ from advwrap.evaluation.rollouts import EnvSource, evaluate
 from advwrap.progress import progress
 from advwrap.sets import PerturbationSet
 from advwrap.victims import AnyPolicy, as_policy
-from advwrap.wrappers import SARL, AttackerKind
+from advwrap.wrappers import SARL, AdversarialObs, AttackerKind
 
 A = TypeVar("A")
 
@@ -111,20 +111,23 @@ def scan_attackers(
     episodes: int = 20,
     seed: int = 0,
     executor: Executor | None = None,
+    player: Any | None = None,
 ) -> Scan:
     """Train an attacker for every kind and configuration, and measure each on the same episodes.
 
     Args:
         victim: Who is attacked.
         env: The task with the observations that the victim reads.
-        within: Where the perturbation may live.
+        within: Where the perturbation may live, in the units of what is perturbed.
         algorithms: Configurations, see `grid`.
-        kinds: What is learned: `SARL()`, `PAAD()`.
+        kinds: What is learned: `SARL()`, `PAAD()`, or an adversary of actions.
         stochastic: Whether the victim samples its actions while the attackers learn.
         agent: Name of the victim in the cells.
         epsilon: Radius, only written into the cells.
         episodes: Episodes that measure an attacker, the victim playing its mean.
         seed: Reset seed of the first of them.
+        player: What plays where an attacker is measured, by default the mean of the victim: ``agent.act``, say, which
+            keeps to the valid actions.
         executor: Where to train, for example ``ProcessPoolExecutor(8)`` or `RayExecutor`; one after the other in this
             process by default. The result is the same.
 
@@ -154,7 +157,13 @@ def scan_attackers(
         partial(
             _trial,
             partial(train, kind=kind, algorithm=algorithm),
-            partial(judge, policy, env, name=name, channel=kind.channel),
+            partial(
+                judge,
+                policy if player is None else player,
+                env,
+                name=name,
+                channel=getattr(kind, "channel", AdversarialObs),
+            ),
             algorithm,
         )
         for (kind, algorithm), name in zip(pairs, _names(pairs), strict=True)

@@ -9,11 +9,14 @@ from typing import Protocol
 from advwrap.algorithms import PPO, SAC
 from advwrap.errors import check
 from advwrap.evaluation.action_makers import (
+    ADVERSARIES,
+    ANY_ACTION,
     FAULTS,
     Fault,
     LearnedAction,
     LowestAction,
     LowestRobustAction,
+    ReplacedAction,
     UniformAction,
     VertexAction,
 )
@@ -34,7 +37,8 @@ from advwrap.wrappers import PAAD, SARL, AdversarialAction, AttackerKind
 class Suite(Protocol):
     """Makers of attacks by the name of their column.
 
-    They perturb observations, or what the `channel` of the suite does, where it has one: `AdversarialAction`, say.
+    They perturb observations, or, where the suite has a `channel`, what that does:
+    ``channel = staticmethod(AdversarialAction)``.
     """
 
     def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
@@ -73,9 +77,9 @@ class ObservationSuite:
     """The columns of VALT's Table 1: three heuristics, robust Sarsa, and learned attackers.
 
     MAD is ten steps of Langevin dynamics on the shift of the action, PGD ten steps on the mean of the critics from each
-    of four random starts. The paper has one start, which flatters agents that were never attacked: of two plain SAC
-    agents on HalfCheetah, one start left 1244 and 1557, four left 762 and 940; of two VALT-EPS agents, one start left
-    3302 and 3090, four left 3239 and 2954.
+    of four random starts, the best iterate of all. The paper takes the last iterate of one start, which flatters agents
+    that were never attacked: of two plain SAC agents on HalfCheetah that left 1244 and 1557, four starts left 762 and
+    940; of two VALT-EPS agents, 3302 and 3090 against 3239 and 2954.
 
     Source: VALT, section 5.2 and appendix D.3. The paper scans about seventy PPO attackers and four SAC attackers per
         agent, and takes the worst on the episodes that it reports; one of each is the default here, and where there
@@ -124,7 +128,7 @@ class ObservationSuite:
 
 @dataclass(frozen=True)
 class ActionSuite:
-    """Attacks on executed actions, all in one ball: two that know nothing, two searches, and learned adversaries.
+    """Attacks on executed actions in one ball: two that know nothing, two searches, and learned adversaries.
 
     "random" is uniform, "random vertex" as large as possible, Min-Q the worst action by the agent's own critics (where
     it has critics of actions), Min-OA-Q by critics that are fitted to it and expect the adversary to go on.
@@ -133,7 +137,7 @@ class ActionSuite:
 
     Args:
         learned: Adversaries to train: "push" in the ball; "noisy" and "probabilistic" (NR-MDP and PR-MDP) take the
-            radius as their share instead, so that they may leave the ball.
+            radius as their share instead: they may leave the ball, and are no part of a worst case in it.
         sac: Settings that they are trained with, each.
         robust: How Min-OA-Q is fitted and searched.
         selection: Episodes that choose the strongest adversary.
@@ -150,14 +154,24 @@ class ActionSuite:
 
     channel = staticmethod(AdversarialAction)
 
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.learned if name not in ADVERSARIES]
+        check(not unknown, f"`learned` must be among {', '.join(ADVERSARIES)}, got {', '.join(unknown)}.")
+
     @property
     def columns(self) -> Mapping[str, AttackMaker]:
-        """Those that every agent can be attacked with."""
+        """Those that every agent with continuous actions can be attacked with."""
         learned = {f"{game} (SAC)": LearnedAction(game, tuple(self.sac), self.selection) for game in self.learned}
         return {"random": UniformAction(), "random vertex": VertexAction(), "Min-OA-Q": self.robust, **learned}
 
     def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
-        """All of them; Min-Q only where the agent has critics of actions."""
+        """All of them; Min-Q only where the agent has critics of actions.
+
+        Discrete actions have no ball: a random action, or the worst one, is executed instead, with the radius as
+        probability.
+        """
+        if agent.kind is KINDS["categorical"]:
+            return {"random": ReplacedAction(worst=False), "Min-Q": ReplacedAction(worst=True)}
         return {**({"Min-Q": LowestAction()} if agent.kind.values_actions else {}), **self.columns}
 
 
@@ -177,6 +191,11 @@ class FaultSuite:
 
     channel = staticmethod(AdversarialAction)
 
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.faults if name not in FAULTS]
+        check(not unknown, f"`faults` must be among {', '.join(FAULTS)}, got {', '.join(unknown)}.")
+
     def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
-        """One column for each."""
-        return {name: Fault(name) for name in self.faults}
+        """One column for each; of discrete actions for each that they can have."""
+        some = ANY_ACTION if agent.kind is KINDS["categorical"] else tuple(FAULTS)
+        return {name: Fault(name) for name in self.faults if name in some}

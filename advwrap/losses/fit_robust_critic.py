@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from tensordict import TensorDict
-from torch import nn
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap.errors import check_integer
+from advwrap.errors import check, check_integer
 from advwrap.losses.robust_critic import RobustCriticLoss
 from advwrap.progress import progress
 from advwrap.sets import Bounds, PerturbationSet
-from advwrap.victims import AnyPolicy
+from advwrap.victims import AnyPolicy, as_policy
 from advwrap.victims.tensordict_critic import LossCritic
 
 
@@ -34,7 +34,7 @@ class RobustCriticTraining:
         hidden: Units of the hidden layers.
 
     Raises:
-        ValueError: If a number is below 1.
+        ValueError: If a number is out of range.
 
     Example:
         >>> RobustCriticTraining(updates=100).batches
@@ -52,6 +52,10 @@ class RobustCriticTraining:
     def __post_init__(self) -> None:
         for name in ("batches", "updates", "batch_size"):
             check_integer(name, getattr(self, name), least=1)
+        check(self.learning_rate > 0, f"`learning_rate` must be > 0, got {self.learning_rate}.")
+        check(0 < self.tau <= 1, f"`tau` must be in (0, 1], got {self.tau}.")
+        check(0 <= self.gamma <= 1, f"`gamma` must be in [0, 1], got {self.gamma}.")
+        check(all(units >= 1 for units in self.hidden), f"`hidden` must hold sizes >= 1, got {self.hidden}.")
 
 
 def fit_robust_critic(
@@ -72,7 +76,7 @@ def fit_robust_critic(
 
     Args:
         batches: Transitions with executed actions from all over the set: `sarsa_batches` of the policy with noise.
-        policy: Deterministic, or played by its mean; frozen.
+        policy: Anything that `advwrap.victims.as_policy` takes, played by its mean within `bounds`; frozen.
         within: Where the perturbation may live, in units of the action.
         bounds: The valid range of executed actions.
         training: The schedule.
@@ -96,16 +100,22 @@ def fit_robust_critic(
     data = TensorDict.cat(list(islice(batches, plan.batches)))
     generator = torch.Generator().manual_seed(seed)
     features = data["observation"].shape[-1] + data["action"].shape[-1]
-    with torch.random.fork_rng():
+    victim = as_policy(policy)
+    low, high = (torch.as_tensor(limit, dtype=data["action"].dtype) for limit in (bounds.low, bounds.high))
+
+    def next_action(following: TensorDictBase) -> Tensor:
+        return victim.mean(following["observation"]).clamp(low, high)
+
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MLP(features, 1, num_cells=plan.hidden, activation_class=nn.ReLU)
         loss = RobustCriticLoss(
-            policy,
+            None,
             ValueOperator(network, in_keys=["observation", "action"]),
             within=within,
             bounds=bounds,
+            next_action=next_action,
             gamma=plan.gamma,
-            at_worst=False,  # the actor's term is not used
             num_qvalue_nets=2,
             seed=seed,
         )

@@ -43,12 +43,14 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
     being attacked from the next step on, so replayed data need no adversary, and the robust value of a policy is
     min over d of U(s, mu(s) + d): raising U(s, mu(s)) itself (``at_worst=False``, the plain reading) does not improve
     it monotonically. The gradient of L_pi is that of U at the worst action (Danskin), and 0 where the executed action
-    is pinned by the limit of the actuator.
+    is pinned by the limit of the actuator. As in TD3 the actor follows the first critic alone, at the worst action of
+    the least of them.
 
     Source: OA-PI, arXiv 2507.03372 (known to us from a digest); what it leaves open is decided in docs/oa-pi.md.
 
     Args:
-        actor: The policy; its deterministic action is mu.
+        actor: The policy; its deterministic action is mu. None to learn the critics of a policy that somebody else
+            trains, or nobody: `next_action` then says what it does.
         qvalue: The network of U, a `ValueOperator` of the clean observation and the action, or a list of them.
         within: Where the perturbation may live, in units of the action.
         bounds: The valid range of executed actions.
@@ -66,11 +68,12 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
     Reads: `clean_key` (else `key`), "action" (the executed one), "next" of the states, ("next", "reward"),
         ("next", "terminated"), "priority_weight" where there is one.
 
-    Writes: nothing; returns ``"loss_robust_qvalue"``, ``"loss_robust_actor"`` and, for the log, ``"robust_value"``
-        (mean U_1 at the worst action) and ``"action_damage"`` (how much of U the worst perturbation of mu(s) takes).
+    Writes: nothing; returns ``"loss_robust_qvalue"`` and, with an actor, ``"loss_robust_actor"`` and, for the log,
+        ``"robust_value"`` (mean U_1 where the actor is trained) and ``"action_damage"`` (how much of the least U that
+        perturbation takes from mu(s); 0 with ``at_worst=False``).
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or there is neither an actor nor a `next_action`.
 
     Example:
         >>> from torch import nn
@@ -96,7 +99,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
 
     def __init__(
         self,
-        actor: AnyPolicy,
+        actor: AnyPolicy | None,
         qvalue: Critics,
         *,
         within: PerturbationSet,
@@ -114,7 +117,12 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         super().__init__()
         check(0 <= gamma <= 1, f"`gamma` must be in [0, 1], got {gamma}.")
         check(num_qvalue_nets >= 1, f"`num_qvalue_nets` must be >= 1, got {num_qvalue_nets}.")
-        self.policy, self.actor_network = trained(actor, key=key_of(actor, key))
+        self.policy = None
+        if actor is not None:
+            self.policy, self.actor_network = trained(actor, key=key_of(actor, key))
+        check(
+            actor is not None or next_action is not None, "`next_action` must be given where `actor` is None, got None."
+        )
         make_functional(self, qvalue, num_qvalue_nets, target=True)
         self.robust, self.robust_target = LossCritic(self), LossCritic(self, target=True)
         solve = partial(worst_action, within=within) if solver is None else solver
@@ -130,6 +138,8 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         # A victim reads rows, each on its own, not sequences.
         with set_recurrent_mode(False):
             error, _ = temporal_difference(self, tensordict, self._worst_next(tensordict.get("next")))
+            if self.policy is None:
+                return TensorDict({"loss_robust_qvalue": error}, [])
             intended, executed, state = self._executed(tensordict)
             reached = self.robust(state, executed)
         with torch.no_grad():
@@ -146,7 +156,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
     def _worst_next(self, following: TensorDictBase) -> Tensor:
         """The least target value around the next action, [N]."""
         state, context = self.reading.state(following), self.reading.rows(following)
-        action = self.policy.mean(state, context) if self.next_action is None else self.next_action(following)
+        action = self._next_action(following)
         worst = self._attacked(self.target_attack, action, state, context)
         return self.robust_target(state, worst).amin(0)
 
@@ -165,7 +175,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         """
         following = tensordict.get("next")
         state, context = self.reading.state(following), self.reading.rows(following)
-        action = self.policy.mean(state, context) if self.next_action is None else self.next_action(following)
+        action = self._next_action(following)
         attacks = self.target_attack, solver(self.robust_target)
         found, other = (
             self.robust_target(state, self._attacked(attack, action, state, context)).amin(0) for attack in attacks
@@ -174,9 +184,17 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         room = intended - worst
         return torch.where(room > 0, (found - worst) / room.clamp_min(torch.finfo(room.dtype).tiny), 0.0)
 
+    def _next_action(self, following: TensorDictBase) -> Tensor:
+        """a', [N, A]."""
+        if self.next_action is not None:
+            return self.next_action(following)
+        assert self.policy is not None  # noqa: S101 - one of them is there
+        return self.policy.mean(self.reading.state(following), self.reading.rows(following))
+
     def _executed(self, tensordict: TensorDictBase) -> tuple[Tensor, Tensor, Tensor]:
         """The policy's action, what is executed of it, and the state; the gradient goes through both actions."""
         state, context = self.reading.state(tensordict), self.reading.rows(tensordict)
+        assert self.policy is not None  # noqa: S101 - it is asked for where there is one
         intended = self.policy.mean(state, context)
         if not self.at_worst:
             return intended, intended, state

@@ -56,8 +56,8 @@ class Bounds:
         low, high = self._cast(clean)
         return torch.minimum(low, clean), torch.maximum(high, clean)
 
-    def finite(self, like: Tensor, who: object) -> tuple[Tensor, Tensor]:
-        """The limits of every feature, for `who` takes them as a unit.
+    def finite(self, like: Tensor, who: object, *, fix: str | None = None) -> tuple[Tensor, Tensor]:
+        """The limits of every feature, for `who` takes them as a unit; not inside a compiled graph.
 
         Raises:
             ValueError: If one of them is infinite.
@@ -66,21 +66,23 @@ class Bounds:
         check(
             bool((low.isfinite() & high.isfinite()).all()),
             f"{who} needs `bounds` with finite limits, got {self}.",
-            fix="AdversarialAction(env, attack, bounds=Bounds(low, high)).",
+            fix=fix or "AdversarialAction(env, attack, bounds=Bounds(low, high)).",
         )
         return low, high
 
     def _cast(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The limits in the dtype of `like`, rounded inwards: float16 cannot hold every float32 limit."""
         key = (like.dtype, like.device)
-        if key not in self._cache:
-            exact_low = torch.as_tensor(self.low, dtype=torch.float64, device=like.device)
-            exact_high = torch.as_tensor(self.high, dtype=torch.float64, device=like.device)
-            low, high = exact_low.to(like.dtype), exact_high.to(like.dtype)
-            low = torch.where(low.double() < exact_low, toward(low, torch.full_like(low, math.inf)), low)
-            high = torch.where(high.double() > exact_high, toward(high, torch.full_like(high, -math.inf)), high)
+        if key in self._cache:
+            return self._cache[key]
+        exact_low = torch.as_tensor(self.low, dtype=torch.float64, device=like.device)
+        exact_high = torch.as_tensor(self.high, dtype=torch.float64, device=like.device)
+        low, high = exact_low.to(like.dtype), exact_high.to(like.dtype)
+        low = torch.where(low.double() < exact_low, toward(low, torch.full_like(low, math.inf)), low)
+        high = torch.where(high.double() > exact_high, toward(high, torch.full_like(high, -math.inf)), high)
+        if not torch.compiler.is_compiling():  # the tensors of a graph end with it
             self._cache[key] = low, high
-        return self._cache[key]
+        return low, high
 
 
 UNBOUNDED = Bounds()

@@ -91,9 +91,10 @@ class Update(OptimizationStepper):  # type: ignore[misc]
             p.grad = None if grad is None else grad.contiguous()
         self.optimizer.step()
         if self.surgery is not None:
-            self.cosine = values.setdefault("gradient_cosine", self.cosine)
+            self.cosine = values.setdefault("gradient_cosine", self.cosine).clone()
             values["gradient_conflict"] = (self.cosine < 0).float()
-        return TensorDict(values)
+        # The next replay of a CUDA graph overwrites what this one returned.
+        return TensorDict({name: value.clone() if value.is_cuda else value for name, value in values.items()})
 
     def gradients(
         self, batch: TensorDictBase, resting: tuple[str, ...] = ()

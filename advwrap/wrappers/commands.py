@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -134,19 +133,28 @@ class CommandedAction(Commanded):
         super().__init__(
             victim, Identity(), commands, observations=observations, actions=actions, bounds=None, **shared, **options
         )
-        self.execution = action_injection(attack, box_of(actions, what="action"), bounds=bounds, **shared)
+        self.box = box_of(actions, what="action")
+        self.execution = action_injection(attack, self.box, bounds=bounds, **shared)
 
     def __call__(self, clean: Array, commands: Any) -> tuple[Array, NDArray[Any]]:
         """What the victim sees of the rows [B, ...], the truth, and what is executed of what it then does."""
         given = self._checked(commands, len(clean))
         seen = torch.from_numpy(clean)
-        intended = self.execution.rows(self._act(seen, self.clock.streams()))
+        # What the task would make of an action outside its box: an attack on more than that would have no effect.
+        intended = self.execution.rows(self._act(seen, self.clock.streams())).clip(self.box.low, self.box.high)
         known = {COMMAND: torch.from_numpy(given), "observation": seen, "clean_observation": seen}
         return clean, self.execution(intended, known)
 
 
-COMMANDED: Mapping[Channel, type[Commanded]] = {"observation": Commanded, "action": CommandedAction}
-"""By what the commands perturb."""
+def commanded(channel: str) -> type[Commanded]:
+    """By what the commands perturb.
+
+    Raises:
+        ValueError: If it is neither "observation" nor "action".
+    """
+    kinds = {"observation": Commanded, "action": CommandedAction}
+    check(channel in kinds, f"`channel` must be one of {', '.join(kinds)}, got {channel!r}.")
+    return kinds[channel]
 
 
 def salt(env: Any, channel: Channel) -> int:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
@@ -15,6 +17,7 @@ from advwrap.algorithms import (
     PPO,
     SAC,
     TD3,
+    ActionRobustTD3,
     Alternating,
     Defence,
     DiscreteSAC,
@@ -27,6 +30,7 @@ from advwrap.algorithms import (
     Wocar,
 )
 from advwrap.algorithms.off_policy import OffPolicy, OffPolicyTraining
+from advwrap.wrappers import ActionAdversary
 
 TASK = "InvertedDoublePendulum-v5"
 TINY: dict[str, Any] = {"steps": 120, "random_steps": 20, "hidden": (8, 8), "batch_size": 8}
@@ -232,6 +236,51 @@ def test_what_the_search_misses_is_logged_now_and_then(tmp_path: Path) -> None:
     assert (tmp_path / "log" / "scalars" / "search_gap_mean.csv").exists()
 
 
+@pytest.mark.parametrize("learner", [SAC, TD3, DiscreteSAC])
+def test_both_kinds_of_critics_learn_by_the_same_distance(learner: type[OffPolicy]) -> None:
+    task = "CartPole-v1" if learner is DiscreteSAC else TASK
+    for huber, distance in ((True, "smooth_l1"), (False, "l2")):
+        training = OffPolicyTraining(learner(task, OAPI(EPSILON), huber=huber, **TINY))
+        assert training.hardening.losses[0].loss_function == training.learner.loss.loss_function == distance
+
+
+def test_sac_bootstraps_its_robust_value_at_sampled_actions() -> None:
+    training = OffPolicyTraining(SAC(TASK, OAPI(EPSILON), **TINY))
+    following = TensorDict({"observation": torch.zeros(400, 9)}, [400])
+    sampled = training.hardening.losses[0].next_action(following)
+    law = training.learner.actor.get_dist(following)
+    assert float(sampled.std()) == pytest.approx(float(law.sample().std()), rel=0.2)
+    assert len(sampled.unique()) == 400
+
+
+def test_going_on_from_an_agent_takes_its_target_networks_along() -> None:
+    agent = TD3(TASK, **TINY).train()
+    loss = OffPolicyTraining(TD3(TASK, **TINY), start=agent).learner.loss
+    for name in ("actor_network_params", "qvalue_network_params"):
+        own, target = (getattr(loss, prefix + name).data.flatten_keys() for prefix in ("", "target_"))
+        assert all(torch.equal(own[key], target[key]) for key in own.keys())  # noqa: SIM118 - a TensorDict
+
+
+@pytest.mark.parametrize("learner", [SAC, TD3])
+def test_actions_without_limits_are_refused(learner: type[OffPolicy]) -> None:
+    task = gym.make("Pendulum-v1")
+    free = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    with pytest.raises(ValueError, match=r"must have actions with limits.*RescaleAction"):
+        learner("Pendulum-v1").learner(task.observation_space, free)  # type: ignore[arg-type]
+
+
+def test_noise_is_in_units_of_half_the_range() -> None:
+    """Pendulum's torque lies in [-2, 2]."""
+    learner = OffPolicyTraining(TD3("Pendulum-v1", **TINY)).learner
+    learner.loss.target_actor_network_params.data.apply_(torch.zeros_like)
+    batch = TensorDict({"observation": torch.zeros(4000, 3), "clean_observation": torch.zeros(4000, 3)}, [4000])
+    noise = learner.next_action(batch)  # type: ignore[misc]
+    assert float(noise.std()) == pytest.approx(0.4, rel=0.1)
+    assert float(noise.abs().max()) == pytest.approx(1.0)
+    explored, own = (policy(batch.copy())["action"].detach() for policy in (learner.explore, learner.actor))
+    assert float((explored - own).std()) == pytest.approx(0.2, rel=0.1)
+
+
 def test_the_radius_is_in_units_of_half_the_range() -> None:
     """Pendulum's torque lies in [-2, 2]."""
     (robust,) = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.25), **TINY)).hardening.losses
@@ -279,6 +328,9 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: OAPI(0.1, omega=1.5), "`omega` must be in"),
         (lambda: OAPI(0.1, surgery="projection"), "`surgery` must be one of pcgrad, nominal, none"),
         (lambda: OAPI(0.1, restarts=0), "`restarts` must be an integer >= 1"),
+        (lambda: DiscreteSAC("CartPole-v1", OAPI(1.5), **TINY).train(), "`epsilon` must be <= 1"),
+        (lambda: Alternating(0.1, kind=ActionAdversary()), "`kind` must perturb observations"),
+        (lambda: ActionRobustTD3(TASK, OAPI(0.1)), "`defence` must leave the actions"),
         (lambda: ValtSoft(0.1, temperature=0.0), "`temperature` must be > 0"),
         (lambda: ValtSoft(0.1, temperature=(1000.0, -4.0)), "`temperature` must be > 0"),
         (lambda: ValtSoft(0.1, temperature=1.0, learning_rate=0.0), "`learning_rate` must be > 0"),

@@ -91,7 +91,8 @@ def test_an_update_never_leaves_the_device(config: OffPolicy, monkeypatch: pytes
     if hardening.perturb is not None:
         prepare.append(hardening.perturb)
     parameters = {id(p): p for loss in losses for p in loss.parameters() if p.requires_grad}
-    update = Update(losses, torch.optim.SGD(list(parameters.values())), prepare=prepare, weights=hardening.weights)
+    options = {"weights": hardening.weights, "surgery": hardening.surgery}
+    update = Update(losses, torch.optim.SGD(list(parameters.values())), prepare=prepare, **options)
     with tracing(monkeypatch):
         gradients, values = update.gradients(batch)
     found = [*values.values(), *(g for g in gradients if g is not None)]

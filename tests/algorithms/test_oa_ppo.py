@@ -19,7 +19,7 @@ SHORT: dict[str, Any] = {"steps": 256, "envs": 2, "horizon": 32, "epochs": 1, "m
 
 
 class Cliff(gym.Env[np.ndarray, np.ndarray]):
-    """One step: the reward rises with the action up to a cliff at 0.5, behind which it is -5."""
+    """One step: the reward rises with the action up to a cliff at 0.9, behind which it is -5."""
 
     observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -31,7 +31,7 @@ class Cliff(gym.Env[np.ndarray, np.ndarray]):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """The task clips, as they all do."""
         executed = float(np.clip(action[0], -1, 1))
-        return np.zeros(1, np.float32), executed if executed <= 0.5 else -5.0, True, False, {}
+        return np.zeros(1, np.float32), executed if executed <= 0.9 else -5.0, True, False, {}
 
 
 def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
@@ -65,30 +65,42 @@ def test_the_advantage_in_closed_form(at_worst: bool) -> None:
 
 
 @pytest.mark.parametrize("omega", [1.0, 0.3, 0.0])
-def test_both_are_standardised_and_then_mixed(omega: float) -> None:
+def test_both_are_standardised_and_then_mixed(omega: float, monkeypatch: pytest.MonkeyPatch) -> None:
     training, robust = linear(omega=omega, updates=1, actions=8)
     robust.update.optimizer.param_groups[0]["lr"] = 0.0
     batch = next(iter(training.trainer.collector))
     with torch.no_grad():
-        training.advantage(batch)
-    nominal = batch["advantage"].clone()
+        training.gae(batch)
+    nominal, again = batch["advantage"].clone(), batch.clone()
     robust.streams.seed(5), torch.manual_seed(1)
-    robust.buffer.empty()
+    steps = (again[name] for name in ("observation", "clean_observation", "action"))
+    own = robust.advantages(*steps).reshape(nominal.shape)
+    monkeypatch.setattr(robust, "advantages", lambda *_: own)
     robust(batch)
-    mixed = batch["advantage"]
-    assert mixed.shape == nominal.shape
-    nominal = (nominal - nominal.mean()) / nominal.std()
-    other = mixed - omega * nominal
-    if omega == 1.0:
-        torch.testing.assert_close(mixed, nominal)
-        return
-    assert float(other.mean()) == pytest.approx(0.0, abs=1e-5)
-    assert float(other.std()) == pytest.approx(1 - omega, rel=1e-4)
+    standard = ((x - x.mean()) / x.std() for x in (nominal, own))
+    expected = sum(weight * x for weight, x in zip((omega, 1 - omega), standard, strict=True))
+    torch.testing.assert_close(batch["advantage"], expected)
+    assert own.std() > 0.01
+
+
+@pytest.mark.parametrize("unit", [1.0, 4.0])
+def test_replayed_rewards_are_in_the_present_unit(unit: float) -> None:
+    """PPO divides its rewards by a deviation that moves; the buffer keeps what the task gave."""
+    training, robust = linear(updates=1, actions=2)
+    batch = next(iter(training.trainer.collector))
+    with torch.no_grad():
+        training.gae(batch)
+    seen: list[torch.Tensor] = []
+    robust.update.prepare = [lambda sample: (seen.append(sample["next", "reward"]), sample)[1]]
+    robust(batch, unit)
+    kept = robust.buffer[:]["next", "reward"]
+    torch.testing.assert_close(kept, unit * batch["next", "reward"].reshape(-1, 1))
+    assert set((seen[0] * unit).flatten().tolist()) <= set(kept.flatten().tolist())
 
 
 @pytest.mark.slow
 def test_it_stays_away_from_the_cliff() -> None:
-    """PPO plays close to 0.5; executed up to 0.4 further on, that is -5. OA-PPO keeps the distance."""
+    """PPO plays close to 0.9; executed up to 0.4 further on, that is -5. OA-PPO keeps the distance: 0.5."""
     options: dict[str, Any] = {
         "steps": 12_000, "envs": 8, "horizon": 64, "epochs": 6, "minibatches": 8, "learning_rate": 3e-3,
         "initial_std": 0.5, "scale_rewards": False,
@@ -96,8 +108,8 @@ def test_it_stays_away_from_the_cliff() -> None:
     plain = PPO(Cliff, **options).train()
     robust = PPO(Cliff, advantage=RobustAdvantage(0.4, omega=0.0, keep=5_000), **options).train()
     played = [float(agent.act(torch.zeros(1, 1))) for agent in (plain, robust)]
-    assert 0.2 < played[0] < 0.5
-    assert -0.6 < played[1] < 0.12
+    assert 0.6 < played[0] < 0.9
+    assert 0.25 < played[1] < 0.53
 
 
 @pytest.mark.parametrize(
@@ -105,6 +117,7 @@ def test_it_stays_away_from_the_cliff() -> None:
     [
         ({"epsilon": 0.0}, "`epsilon` must be > 0"),
         ({"epsilon": 0.1, "omega": 2.0}, "`omega` must be in"),
+        ({"epsilon": 0.1, "tau": 0.0}, "`tau` must be in"),
         ({"epsilon": 0.1, "updates": 0}, "`updates` must be an integer >= 1"),
         ({"epsilon": 0.1, "learning_rate": 0.0}, "`learning_rate` must be > 0"),
     ],

@@ -25,12 +25,13 @@ from advwrap.evaluation import (
 )
 from advwrap.evaluation import attack_makers as module
 from advwrap.evaluation import measure as measuring
-from advwrap.evaluation.action_makers import FAULTS, Fault, LearnedAction, LowestAction, LowestRobustAction
-from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan
+from advwrap.evaluation.action_makers import ANY_ACTION, FAULTS, Fault, LearnedAction, LowestAction, LowestRobustAction
+from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan, Uniform
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
 from advwrap.evaluation.suites import GradientSuite
 from advwrap.losses import RobustCriticTraining, RobustSarsa, SarsaTraining, ShuffledSarsa
 from advwrap.training import KINDS, Normaliser, TrainedAgent
+from advwrap.wrappers import AdversarialAction
 
 
 def agent(kind: str = "gaussian", *, env: str = "Pendulum-v1", seed: int = 0, features: int = 3) -> TrainedAgent:
@@ -295,8 +296,55 @@ class TestActions:
         [
             (lambda: LearnedAction("chess", ()), "`game` must be one of push"),
             (lambda: Fault("rust"), "`name` must be one of delay"),
+            (lambda: ActionSuite(learned=("chess",)), "`learned` must be among push"),
+            (lambda: FaultSuite(["rust"]), "`faults` must be among delay"),
+            (lambda: Fault("gain")(agent(), 1.5), "`epsilon` must be in"),
         ],
     )
     def test_unknown_names(self, make: Callable[[], object], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             make()
+
+    def test_discrete_actions_are_replaced(self) -> None:
+        one = agent("categorical", env="CartPole-v1", features=4)
+        columns = self.SHORT.attacks(one)
+        assert list(columns) == ["random", "Min-Q"]
+        assert list(FaultSuite().attacks(one)) == list(ANY_ACTION)
+        observation = torch.randn(400, 4)
+        intended = one.act(observation)
+        values = torch.stack([one.critic(observation, torch.full((400,), a)).amin(0) for a in range(2)])
+        context, generator = {"observation": observation}, torch.Generator().manual_seed(0)
+        for column, share in (("random", 0.15), ("Min-Q", 0.3 * float((values.argmin(0) != intended).float().mean()))):
+            executed = columns[column](one, 0.3)(intended, context=context, generator=generator)
+            moved = executed != intended
+            assert float(moved.float().mean()) == pytest.approx(share, abs=0.07)
+        assert torch.equal(executed[moved], values.argmin(0)[moved])
+
+    @pytest.mark.slow
+    def test_discrete_agents_are_evaluated(self) -> None:
+        one = agent("categorical", env="CartPole-v1", features=4)
+        for suite in (self.SHORT, FaultSuite()):
+            results = evaluate_suite({"a": one}, suite, [0.3], episodes=2)
+            assert len(results.attacks) == len(suite.attacks(one))
+
+    @pytest.mark.parametrize("epsilon", [0.1, 0.3, 0.4, 0.9])
+    def test_rounding_errs_by_the_radius_at_most(self, epsilon: float) -> None:
+        clean = torch.linspace(-1, 1, 1001).unsqueeze(1)
+        seen = Fault("quantised")(agent(), epsilon)(clean, bounds=Bounds(-1.0, 1.0))
+        assert float((seen - clean).abs().max()) <= epsilon + 1e-6
+
+
+def test_the_same_attack_on_another_channel_is_another_cell(tmp_path: Path) -> None:
+    class Obs:
+        def attacks(self, agent: TrainedAgent) -> Mapping[str, AttackMaker]:
+            return {"noise": Uniform()}
+
+    class Act(Obs):
+        channel = staticmethod(AdversarialAction)
+
+    measured = [
+        evaluate_suite({"a": agent()}, suite, [0.3], episodes=1, keep=tmp_path).find("a", "noise", 0.3)
+        for suite in (Obs(), Act())
+    ]
+    assert measured[0] != measured[1]
+    assert len(list(tmp_path.glob("*.json"))) == 3  # of the natural cell one, which has no attack

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -44,6 +46,29 @@ def test_two_steps_in_closed_form(eps: float) -> None:
     torch.testing.assert_close(critic(states, actions), expected.expand(2, 4), atol=0.06, rtol=0)
 
 
-def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="`updates` must be an integer >= 1"):
-        RobustCriticTraining(updates=0)
+def test_a_policy_is_played_within_its_box() -> None:
+    """PPO's mean may be anywhere; a function is a policy too. Executed is 1, and from there the worst is 0.5."""
+    critic = fit_robust_critic(
+        iter([two_steps()]),
+        lambda observation: torch.full((len(observation), 1), 5.0),
+        within=LinfBall(0.5),
+        bounds=Bounds(-1.0, 1.0),
+        training=TRAINING,
+    )
+    found = critic(torch.zeros(1, 1), torch.zeros(1, 1))
+    torch.testing.assert_close(found, torch.full((2, 1), 0.5 * 0.5), atol=0.06, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"updates": 0}, "`updates` must be an integer >= 1"),
+        ({"learning_rate": -1.0}, "`learning_rate` must be > 0"),
+        ({"tau": 0.0}, "`tau` must be in"),
+        ({"gamma": 2.0}, "`gamma` must be in"),
+        ({"hidden": (0,)}, "`hidden` must hold sizes >= 1"),
+    ],
+)
+def test_arguments_are_checked(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        RobustCriticTraining(**options)

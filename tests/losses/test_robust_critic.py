@@ -74,6 +74,20 @@ def test_the_target_in_closed_form(eps, loss_function):
     torch.testing.assert_close(case.loss(data)["loss_robust_qvalue"].detach(), distance(value, target))
 
 
+def test_without_an_actor_only_the_critics_learn():
+    data = batch()
+    loss = robust(next_action=lambda following: data["action"])
+    alone = RobustCriticLoss(None, q(), within=LinfBall(0.3), bounds=BOX, next_action=loss.next_action, seed=0)
+    SoftUpdate(alone, tau=0.25)
+    for name in ("qvalue_network_params", "target_qvalue_network_params"):
+        getattr(alone, name).data.copy_(getattr(loss, name).data)
+    found = alone(data)
+    assert list(found.keys()) == ["loss_robust_qvalue"]
+    torch.testing.assert_close(found["loss_robust_qvalue"], loss(data)["loss_robust_qvalue"])
+    with pytest.raises(ValueError, match="`next_action` must be given"):
+        RobustCriticLoss(None, q(), within=LinfBall(0.3))
+
+
 def test_a_next_action_of_ones_own():
     """TD3 hands its smoothed target action."""
     data = batch(actions=1, dtype=torch.float64)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
 from advwrap import AdversarialAction, LinfBall
+from advwrap.attacks import Push
 from advwrap.victims import as_policy
 from advwrap.wrappers import ActionAdversary, AttackerKind, NoisyAdversary, ProbabilisticAdversary
+from advwrap.wrappers.gymnasium import AttackerEnv
 from tests.wrappers.environments import Walk
 
 BALL = LinfBall(0.2)
@@ -74,3 +77,17 @@ def test_an_adversary_meets_in_evaluation_what_it_was_trained_in(kind: AttackerK
             overruled.append(not np.array_equal(info["executed_action"], intended))
         share = np.mean(overruled)
         assert (0.2 < share < 0.8) if isinstance(kind, ProbabilisticAdversary) else share == 1.0
+
+
+def test_a_victim_outside_its_box_is_attacked_where_the_task_puts_it() -> None:
+    """PPO's mean may be 5 where the limit is 1: a push down from 5 would change nothing."""
+    far = as_policy(lambda observation: torch.full((len(observation), 2), 5.0))
+    env = ActionAdversary().around(Walk(length=4), far, within=BALL, stochastic=False)
+    env.reset(seed=0)
+    executed = env.step(np.array([-1.0, 1.0], np.float32))[-1]["victim_action"]
+    np.testing.assert_allclose(executed, [0.8, 1.0], atol=1e-6)
+
+
+def test_unknown_channels() -> None:
+    with pytest.raises(ValueError, match="`channel` must be one of observation, action"):
+        AttackerEnv(Walk(), victim, attack=Push(within=BALL), commands=spaces.Box(-1, 1, (2,)), channel="reward")  # type: ignore[arg-type]

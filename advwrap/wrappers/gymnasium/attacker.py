@@ -15,7 +15,7 @@ from advwrap.attacks import Attack
 from advwrap.clock import EpisodeClock
 from advwrap.sets import Bounds
 from advwrap.victims import AnyPolicy
-from advwrap.wrappers.commands import COMMANDED, Channel, salt
+from advwrap.wrappers.commands import Channel, commanded, salt
 from advwrap.wrappers.stack import LiveArguments
 
 
@@ -91,7 +91,7 @@ class AttackerEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.action_space = commands
         self.reward_scale = reward_scale
         self._clock = EpisodeClock(1, salt=salt(env, channel))
-        self._inside = COMMANDED[channel](
+        self._inside = commanded(channel)(
             victim,
             attack,
             commands,

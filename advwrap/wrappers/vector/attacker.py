@@ -16,7 +16,7 @@ from advwrap.attacks import Attack
 from advwrap.clock import EpisodeClock
 from advwrap.sets import Bounds
 from advwrap.victims import AnyPolicy
-from advwrap.wrappers.commands import COMMANDED, Channel, salt
+from advwrap.wrappers.commands import Channel, commanded, salt
 from advwrap.wrappers.injection import Array
 from advwrap.wrappers.limits import box_of
 from advwrap.wrappers.vector.attacked import Attacked, Seeds, mask_of
@@ -73,7 +73,7 @@ class AttackerEnv(Attacked):
         self.action_space = batch_space(commands, env.num_envs)
         self.reward_scale = reward_scale
         self._clock = EpisodeClock(env.num_envs, salt=salt(env, channel))
-        self._inside = COMMANDED[channel](
+        self._inside = commanded(channel)(
             victim,
             attack,
             commands,
