@@ -78,6 +78,10 @@ class OAPI:
             f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
         )
         robust = self._tables(learner) if learner.box is None else self._critics(learner, *learner.box, seed=seed)
+        updater = SoftUpdate(robust, tau=learner.tau)
+        # With half of the weight from the first update on, it must not begin at random beside an agent that goes on.
+        for params in ("qvalue_network_params", "target_qvalue_network_params"):
+            getattr(robust, params).data.copy_(getattr(learner.loss, params).data)
         combine = SURGERY[self.surgery]
         gap = SearchGap(robust) if isinstance(robust, RobustCriticLoss) else None
         return Hardening(
@@ -85,7 +89,7 @@ class OAPI:
             actor_terms=("loss_robust_actor",),
             weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
             surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),
-            updaters=(SoftUpdate(robust, tau=learner.tau),),
+            updaters=(updater,),
             after=gap,
             parts={} if gap is None else {"search gap": gap},
         )

@@ -244,6 +244,17 @@ def test_both_kinds_of_critics_learn_by_the_same_distance(learner: type[OffPolic
         assert training.hardening.losses[0].loss_function == training.learner.loss.loss_function == distance
 
 
+@pytest.mark.parametrize("learner", [SAC, TD3, DiscreteSAC])
+def test_the_robust_critics_begin_as_the_nominal_ones(learner: type[OffPolicy]) -> None:
+    """Of an agent that goes on as well: their term has half of the weight at once."""
+    config = learner("CartPole-v1" if learner is DiscreteSAC else TASK, OAPI(EPSILON), **TINY)
+    for start in (None, replace(config, defence=Undefended()).train()):
+        training = OffPolicyTraining(config, start=start)
+        pair = training.learner.loss, training.hardening.losses[0]
+        nominal, robust = (part.qvalue_network_params.data.flatten_keys() for part in pair)
+        assert all(torch.equal(nominal[key], robust[key]) for key in nominal.keys())  # noqa: SIM118
+
+
 def test_sac_bootstraps_its_robust_value_at_sampled_actions() -> None:
     training = OffPolicyTraining(SAC(TASK, OAPI(EPSILON), **TINY))
     following = TensorDict({"observation": torch.zeros(400, 9)}, [400])
