@@ -125,7 +125,7 @@ def draw_learning(curves: Mapping[str, np.ndarray], path: Path) -> None:
         label = None if method in colours else method
         colour = colours.setdefault(method, f"C{len(colours)}")
         axes.plot(*curve.T, color=colour, linewidth=1, label=label)
-    axes.set(xlabel="environment steps", ylabel="return while learning, with the defence's own perturbations")
+    axes.set(xlabel="environment steps", ylabel="return", title="while learning, under the defence's own attacks")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, metadata={"Software": None})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advwrap.evaluation.results import Cell, Results
+from advwrap.evaluation.seeds import has_seeds, methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +27,8 @@ COLUMNS = 3
 def draw_curve(results: Results) -> Figure:
     """A panel with every agent under its worst attack, then a panel per agent with every attack.
 
-    Lines are mean returns, shades their 95 % bootstrap intervals; each line begins at the natural
-    return.
+    Lines are mean returns, shades their 95 % bootstrap intervals; each line begins at the natural return. Seeds of one
+    method (`METHOD/seed-N`) share a panel and their colours, a line each.
 
     Example:
         >>> from advwrap.evaluation import Cell, Provenance
@@ -42,8 +43,8 @@ def draw_curve(results: Results) -> Figure:
     # Imported here: drawing needs matplotlib, evaluating does not. Not pyplot, which opens windows.
     from matplotlib.figure import Figure
 
-    agents = results.agents
-    panels = len(agents) + (len(agents) > 1)
+    grouped = methods(results) if has_seeds(results) else {agent: [agent] for agent in results.agents}
+    panels = len(grouped) + (len(grouped) > 1)
     columns = max(1, min(panels, COLUMNS))
     rows = max(1, math.ceil(panels / columns))
     figure = Figure(figsize=(1.2 + 3.6 * columns, 3.6 * rows), layout="constrained", dpi=150)
@@ -53,11 +54,11 @@ def draw_curve(results: Results) -> Figure:
         unused.remove()
     for row in grid:
         row[0].set_ylabel("return")
-    if len(agents) > 1:
-        _draw_worst(axes.pop(0), results)
-    for panel, agent in zip(axes, agents, strict=False):
-        _draw_attacks(panel, results, agent)
-    if agents:
+    if len(grouped) > 1:
+        _draw_worst(axes.pop(0), results, grouped)
+    for panel, (name, agents) in zip(axes, grouped.items(), strict=False):
+        _draw_attacks(panel, results, name, agents)
+    if grouped:
         axes[0].legend(frameon=False, fontsize="small")  # once: the same attacks look the same in every panel
     figure.suptitle(results.provenance.env, fontweight="bold")
     return figure
@@ -79,24 +80,28 @@ def save_curve(results: Results, path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def _draw_worst(panel: Axes, results: Results) -> None:
-    for style, agent in enumerate(results.agents):
-        worst = (results.worst(agent, epsilon) for epsilon in results.epsilons)
-        _draw_line(panel, [results.natural(agent), *worst], label=agent, style=-1 - style)
+def _draw_worst(panel: Axes, results: Results, grouped: Mapping[str, Sequence[str]]) -> None:
+    for style, (name, agents) in enumerate(grouped.items()):
+        for agent in agents:
+            worst = (results.worst(agent, epsilon) for epsilon in results.epsilons)
+            label = name if agent == agents[0] else None
+            _draw_line(panel, [results.natural(agent), *worst], label=label, style=-1 - style)
     _finish(panel, "worst attack")
     panel.legend(frameon=False, fontsize="small")
 
 
-def _draw_attacks(panel: Axes, results: Results, agent: str) -> None:
-    for style, attack in enumerate(results.attacks):
-        cells = (results.find(agent, attack, epsilon) for epsilon in results.epsilons)
-        _draw_line(panel, [results.natural(agent), *cells], label=attack, style=style)
-    if not results.attacks:
-        _draw_line(panel, [results.natural(agent)], label="natural", style=0)
-    _finish(panel, agent)
+def _draw_attacks(panel: Axes, results: Results, name: str, agents: Sequence[str]) -> None:
+    for agent in agents:
+        first = agent == agents[0]
+        for style, attack in enumerate(results.attacks):
+            cells = (results.find(agent, attack, epsilon) for epsilon in results.epsilons)
+            _draw_line(panel, [results.natural(agent), *cells], label=attack if first else None, style=style)
+        if not results.attacks:
+            _draw_line(panel, [results.natural(agent)], label="natural" if first else None, style=0)
+    _finish(panel, name)
 
 
-def _draw_line(panel: Axes, cells: Sequence[Cell | None], *, label: str, style: int) -> None:
+def _draw_line(panel: Axes, cells: Sequence[Cell | None], *, label: str | None, style: int) -> None:
     found = [cell for cell in cells if cell is not None]
     epsilons = [cell.epsilon for cell in found]
     intervals = [cell.interval() for cell in found]

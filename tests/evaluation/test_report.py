@@ -98,6 +98,15 @@ class TestCurve:
         cells = tuple(replace(c, agent=f"{c.agent} {i}") for i in range(agents // 2 + 1) for c in results.cells)
         assert len(draw_curve(replace(results, cells=cells)).axes) == 2 * (agents // 2 + 1) + 1
 
+    def test_seeds_of_a_method_share_a_panel_and_its_colours(self, results: Results) -> None:
+        cells = tuple(replace(c, agent=f"{c.agent}/seed-{i}") for i in range(2) for c in results.cells)
+        panels = draw_curve(replace(results, cells=cells)).axes
+        assert [panel.get_title() for panel in panels] == ["worst attack", "plain", "robust"]
+        for panel, names in ((panels[0], {"plain", "robust"}), (panels[1], {"noise", "pgd"})):
+            assert {text.get_text() for text in panel.get_legend().get_texts()} == names
+            assert len(panel.lines) == 4
+            assert len({line.get_color() for line in panel.lines}) == 2
+
     def test_single_episodes_have_no_shade(self, results: Results) -> None:
         def first(cell: Any) -> Any:
             return replace(cell, seeds=(7,), returns=cell.returns[:1], lengths=(10,), sizes=(0.0,))
