@@ -16,7 +16,7 @@ WHOLE = ("valt_from_blocks", "oa_td3_from_blocks")  # whole algorithms
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_example(example: Path, tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, str(example), *(["--steps", "1200"] if example.stem in WHOLE else [])],
+        [sys.executable, str(example), *(["--steps", "1100"] if example.stem in WHOLE else [])],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
