@@ -56,25 +56,29 @@ def halfcheetah() -> Experiment:
 
 
 def pendulum() -> Experiment:
-    """Minutes per agent, so that every learner and every defence has its five seeds."""
+    """Two minutes per agent, so that every learner and every defence has its five seeds.
+
+    (The double pendulum is no better: after 30 000 steps plain SAC keeps 7711 of 9359 at the radius 0.045, as much as
+    the defences that were tried, and at 0.1 VALT-EPS learns nothing.)
+    """
 
     def small(defence: Defence | None = None, learner: type[OffPolicy] = SAC) -> OffPolicy:
-        return learner("InvertedDoublePendulum-v5", defence or Undefended(), steps=30_000, compile=True)
+        return learner("InvertedPendulum-v5", defence or Undefended(), steps=10_000, compile=True)
 
-    eps = ValtEps(0.05, kappa=0.5, ramp=(0.3, 0.8))
+    eps = ValtEps(0.25, kappa=0.5, ramp=(0.3, 0.8))
     adversary = PPO(horizon=64, minibatches=8, learning_rate=1e-3)
     methods = {
         "sac": small(),
-        "robust-sac": small(RobustRegulariser(0.05, 0.1)),
-        "wocar-sac": small(Wocar(0.05)),
-        "sac-ppo": small(Alternating(0.05, adversary)),
-        "pa-sac-ppo": small(Alternating(0.05, adversary, PAAD())),
+        "robust-sac": small(RobustRegulariser(0.25, 1.0)),
+        "wocar-sac": small(Wocar(0.25, kappa=0.2)),
+        "sac-ppo": small(Alternating(0.25, adversary)),
+        "pa-sac-ppo": small(Alternating(0.25, adversary, PAAD())),
         "valt-eps-sac": small(eps),
-        "valt-soft-sac": small(ValtSoft(0.05, temperature=2.0)),
+        "valt-soft-sac": small(ValtSoft(0.25, temperature=20.0)),
         "td3": small(learner=TD3),
         "valt-eps-td3": small(eps, TD3),
     }
-    return Experiment("InvertedDoublePendulum-v5", (0.045,), methods, range(5), {"": light()})
+    return Experiment("InvertedPendulum-v5", (0.25,), methods, range(5), {"": light()})
 
 
 def cartpole() -> Experiment:
