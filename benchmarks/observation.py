@@ -74,7 +74,7 @@ def pendulum() -> Experiment:
         "sac-ppo": small(Alternating(0.25, adversary)),
         "pa-sac-ppo": small(Alternating(0.25, adversary, PAAD())),
         "valt-eps-sac": small(eps),
-        "valt-soft-sac": small(ValtSoft(0.25, temperature=20.0)),
+        "valt-soft-sac": small(ValtSoft(0.25, temperature=8.0)),
         "td3": small(learner=TD3),
         "valt-eps-td3": small(eps, TD3),
     }
