@@ -13,8 +13,10 @@ import contextlib
 import importlib.util
 import json
 import logging
+import os
 import platform
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -244,6 +246,8 @@ def main(threads: int = 1, steps: int = 800, only: tuple[str, ...] = (), out: Pa
         only: Names of contestants; all by default.
         out: Where to write the figures.
     """
+    if os.environ.get("OMP_NUM_THREADS") != str(threads):  # read once, when torch is imported: begin anew
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": str(threads)})  # noqa: S606
     warnings.simplefilter("ignore")
     logging.getLogger("torchrl").setLevel(logging.WARNING)
     torch.set_num_threads(threads)
