@@ -8,10 +8,8 @@ May be stopped and repeated; see `experiment.run`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-import tyro
-from experiment import Experiment, run
+from experiment import Experiment, command_line
 
 from advwrap.algorithms import OAPI, SAC, TD3, ActionRobustTD3, OffPolicy
 from advwrap.evaluation import ActionSuite, FaultSuite, Suite
@@ -85,18 +83,5 @@ def suites(steps: int) -> Mapping[str, Suite]:
 EXPERIMENTS = {"pendulum": pendulum, "ablation": ablation, "hopper": hopper}
 
 
-def main(name: tyro.conf.Positional[str], workers: int = 1, runs: Path = Path("runs"), out: Path | None = None) -> None:
-    """Train, attack, report.
-
-    Args:
-        name: Of the experiment.
-        workers: Processes.
-        runs: Where agents, checkpoints and finished cells are kept.
-        out: Where the report goes; docs/results/actions-NAME by default.
-    """
-    command, folder = f"python benchmarks/actions.py {name}", f"actions-{name}"
-    run(EXPERIMENTS[name](), runs / folder, out or Path("docs/results") / folder, workers=workers, command=command)
-
-
 if __name__ == "__main__":
-    tyro.cli(main)
+    command_line("actions.py", EXPERIMENTS, "actions-")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -54,8 +55,8 @@ def run(experiment: Experiment, runs: Path, out: Path, *, workers: int, command:
 
     Agents go to RUNS/METHOD/seed-N, with their checkpoints; those that are finished are not trained again, and cells
     that were measured are not measured again, so that it may be stopped and repeated. It leaves results.json,
-    report.md, curve.png (one row per agent), learning.csv and learning.png (return while learning, over environment
-    steps).
+    report.md, curve.png (a panel per method, a line per seed), learning.csv and learning.png (return while learning,
+    over environment steps).
     """
     quiet()
     folders = {
@@ -135,3 +136,29 @@ def quiet() -> None:
     """One thread per process, and no chatter."""
     torch.set_num_threads(1)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
+
+
+def command_line(script: str, experiments: Mapping[str, Callable[[], Experiment]], prefix: str = "") -> None:
+    """Run an experiment by its name.
+
+    Args:
+        script: In benchmarks/.
+        experiments: By name.
+        prefix: Before the name, in the names of its folders.
+    """
+
+    def main(
+        name: tyro.conf.Positional[str], workers: int = 1, runs: Path = Path("runs"), out: Path | None = None
+    ) -> None:
+        """Train, attack, report.
+
+        Args:
+            name: Of the experiment.
+            workers: Processes.
+            runs: Where agents, checkpoints and finished cells are kept.
+            out: Where the report goes; docs/results/NAME by default.
+        """
+        folder, command = prefix + name, f"python benchmarks/{script} {name}"
+        run(experiments[name](), runs / folder, out or Path("docs/results") / folder, workers=workers, command=command)
+
+    tyro.cli(main)

@@ -23,10 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from advwrap import PGD, Attack, Bounds, Corners, CrossEntropyMethod, LinfBall, LowValue, Noise, Search
+from advwrap import PGD, Attack, Bounds, Corners, CrossEntropyMethod, LinfBall, LowValue, Search
 from advwrap.algorithms import TD3
+from advwrap.evaluation.action_makers import action_ball, played_in_ball
 from advwrap.evaluation.provenance import Provenance
-from advwrap.losses import fit_robust_critic, sarsa_batches
+from advwrap.losses import fit_robust_critic
 from advwrap.targets import worst_action
 from advwrap.training import TrainedAgent, load_agent, save_agent
 
@@ -127,16 +128,10 @@ def main(runs: Path = Path("runs/solver"), out: Path = Path("docs/results/benchm
     for task in TASKS:
         agent = agent_for(task, runs / task)
         bounds = Bounds(agent.low, agent.high)
-        half = (agent.high - agent.low) / 2
         for epsilon in EPSILONS:
-            within = LinfBall(epsilon * half)
-            noise, generator = Noise(within), torch.Generator().manual_seed(1)
-
-            def executed(observation: Tensor, attack: Attack = noise, random: torch.Generator = generator) -> Tensor:
-                return attack(agent.act(observation), bounds=bounds, generator=random)  # noqa: B023
-
-            played = sarsa_batches(agent.make_env, executed, num_envs=8, reward_scale=0.1)
-            state = next(sarsa_batches(agent.make_env, executed, num_envs=8, seed=7))["observation"][:: 2048 // STATES]
+            within = action_ball(agent, epsilon)
+            played = played_in_ball(agent, epsilon)
+            state = next(played_in_ball(agent, epsilon, seed=7))["observation"][:: 2048 // STATES]
             robust = fit_robust_critic(played, agent.policy, within=within, bounds=bounds)
             for name, critic in (("nominal", agent.critic), ("robust", robust)):
                 found = measure(critic, state, agent.act(state), within, bounds)

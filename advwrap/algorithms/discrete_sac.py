@@ -69,7 +69,7 @@ class DiscreteSAC(OffPolicy):
             action_space="one-hot",
             num_actions=n,
             num_qvalue_nets=2,
-            loss_function="smooth_l1" if self.huber else "l2",
+            loss_function=self.loss_function,
             target_entropy=self.entropy_share * math.log(n) if self.target_entropy is None else self.target_entropy,
         )
         loss.make_value_estimator(gamma=self.gamma)
@@ -87,5 +87,5 @@ class DiscreteSAC(OffPolicy):
             gamma=self.gamma,
             tau=self.tau,
             compile=self.compile,
-            loss_function="smooth_l1" if self.huber else "l2",
+            loss_function=self.loss_function,
         )

@@ -126,6 +126,11 @@ class OffPolicy(ABC):
         check(all(units >= 1 for units in self.hidden), f"`hidden` must hold sizes >= 1, got {self.hidden}.")
         check(0 <= self.seed < 2**32, f"`seed` must be in [0, 2**32), got {self.seed}.")
 
+    @property
+    def loss_function(self) -> str:
+        """What the critics minimise, in TorchRL's words."""
+        return "smooth_l1" if self.huber else "l2"
+
     @abstractmethod
     def learner(self, observations: gym.spaces.Box, actions: gym.Space[Any]) -> Learner:
         """The networks and the loss for a task with these spaces."""

@@ -63,7 +63,7 @@ class SAC(OffPolicy):
             actor,
             ValueOperator(critic, in_keys=["clean_observation", "action"]),
             num_qvalue_nets=2,
-            loss_function="smooth_l1" if self.huber else "l2",
+            loss_function=self.loss_function,
             target_entropy=-float(size) if self.target_entropy is None else self.target_entropy,
             use_prioritized_weights=self.prioritised,
         )
@@ -84,7 +84,7 @@ class SAC(OffPolicy):
             compile=self.compile,
             box=(low, high),
             next_action=partial(sampled_action, actor),
-            loss_function="smooth_l1" if self.huber else "l2",
+            loss_function=self.loss_function,
         )
 
 

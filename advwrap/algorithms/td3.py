@@ -91,7 +91,7 @@ class TD3(OffPolicy):
             num_qvalue_nets=2,
             policy_noise=self.target_noise * half,
             noise_clip=self.target_noise_clip * half,
-            loss_function="smooth_l1" if self.huber else "l2",
+            loss_function=self.loss_function,
             delay_actor=True,
         )
         loss.make_value_estimator(gamma=self.gamma)
@@ -112,7 +112,7 @@ class TD3(OffPolicy):
             delay=self.delay,
             box=(low, high),
             next_action=partial(smoothed_target_action, loss),
-            loss_function="smooth_l1" if self.huber else "l2",
+            loss_function=self.loss_function,
         )
 
     def executed_policy(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor
 
 from advwrap.attacks import (
@@ -51,6 +52,17 @@ def action_ball(agent: TrainedAgent, epsilon: float) -> LinfBall:
         tensor([0.5000])
     """
     return LinfBall(epsilon * (agent.high - agent.low) / 2)
+
+
+def played_in_ball(agent: TrainedAgent, epsilon: float, *, seed: int = 0) -> Iterator[TensorDict]:
+    """`sarsa_batches` of the agent under uniform noise on its actions, rewards in units of its return's deviation."""
+    noise, bounds = Noise(action_ball(agent, epsilon)), Bounds(agent.low, agent.high)
+    generator = torch.Generator().manual_seed(seed)
+
+    def executed(observation: Tensor) -> Tensor:
+        return noise(agent.act(observation), bounds=bounds, generator=generator)
+
+    return sarsa_batches(agent.make_env, executed, num_envs=8, reward_scale=1 / return_std(agent), seed=seed)
 
 
 @dataclass(frozen=True)
@@ -155,12 +167,7 @@ class LowestRobustAction:
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """Fit, search."""
         within, bounds = action_ball(agent, epsilon), Bounds(agent.low, agent.high)
-        noise, generator = Noise(within), torch.Generator().manual_seed(0)
-
-        def executed(observation: Tensor) -> Tensor:
-            return noise(agent.act(observation), bounds=bounds, generator=generator)
-
-        played = sarsa_batches(agent.make_env, executed, num_envs=8, reward_scale=1 / return_std(agent))
+        played = played_in_ball(agent, epsilon)
         critic = fit_robust_critic(played, agent.policy, within=within, bounds=bounds, training=self.training)
         return worst_action(critic, within=within, steps=self.steps, restarts=self.restarts)
 
