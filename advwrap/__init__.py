@@ -68,7 +68,9 @@ from advwrap.sets import (
     Linear,
     LinfBall,
     Masked,
+    OverHorizon,
     PerturbationSet,
+    Varying,
 )
 from advwrap.wrappers import AdversarialAction, AdversarialObs
 
@@ -120,6 +122,7 @@ __all__ = [
     "Noise",
     "Objective",
     "OnlyAgents",
+    "OverHorizon",
     "Perturb",
     "PerturbationSet",
     "PolicyKL",
@@ -132,6 +135,7 @@ __all__ = [
     "Square",
     "Streams",
     "Stuck",
+    "Varying",
     "WeightedSum",
     "WithProbability",
     "Worst",

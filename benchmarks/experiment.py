@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from advwrap.algorithms import OffPolicy
+from advwrap.algorithms.recipe import from_json
 from advwrap.evaluation import Suite, evaluate_suite, write_report
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
@@ -86,8 +87,11 @@ def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: i
     jobs = []
     for agent, folder in folders.items():
         method, _, seed = agent.partition(SEED)
+        config = replace(experiment.methods[method], seed=int(seed))
         if not (folder / "agent.json").exists():
-            jobs.append((replace(experiment.methods[method], seed=int(seed)), folder))
+            jobs.append((config, folder))
+        elif from_json((folder / "agent.json").read_text()) != config:
+            raise SystemExit(f"{folder} holds an agent of another configuration. Fix: remove the folder.")
     with (
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quiet) as pool,
         progress("training", total=len(jobs)) as advance,

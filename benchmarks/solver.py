@@ -26,8 +26,8 @@ from torch import Tensor
 from advwrap import PGD, Attack, Bounds, Corners, CrossEntropyMethod, LinfBall, LowValue, Search
 from advwrap.algorithms import TD3
 from advwrap.evaluation.action_makers import action_ball, played_in_ball
-from advwrap.evaluation.provenance import Provenance
 from advwrap.losses import fit_robust_critic
+from advwrap.provenance import Provenance
 from advwrap.targets import worst_action
 from advwrap.training import TrainedAgent, load_agent, save_agent
 

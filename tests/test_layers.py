@@ -15,7 +15,7 @@ ROOT = Path(advwrap.__file__).parent
 # From the bottom up. Modules on one line do not import each other.
 LAYERS = [
     {"errors"},
-    {"randomness", "progress", "past"},
+    {"randomness", "progress", "past", "provenance"},
     {"clock"},
     {"sets"},
     {"victims"},

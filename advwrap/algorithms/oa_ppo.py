@@ -22,7 +22,7 @@ from torchrl.objectives import SoftUpdate
 from advwrap.algorithms.defence import adam, check_radius, check_share
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss
-from advwrap.modules.streams import CallStreams
+from advwrap.modules.streams import CallStreams, salted
 from advwrap.sets import Bounds, LinfBall
 from advwrap.sets.coefficient import check_coefficient
 from advwrap.targets import worst_action
@@ -142,7 +142,7 @@ class RobustAdvantages:
             num_qvalue_nets=2,
             seed=seed,
         )
-        self.streams = CallStreams(seed + 1)
+        self.streams = CallStreams(salted(seed, "RobustAdvantages"))
         self.updater = SoftUpdate(self.loss, tau=config.tau)
         critics = self.loss.qvalue_network_params
         optimizer = adam([critics], config.learning_rate)

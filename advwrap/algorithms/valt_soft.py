@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, between, check_radius, check_share
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
@@ -104,19 +104,20 @@ class Relearning:
         self.update = Update([loss], adam([adversary], config.learning_rate), compile=compile)
         self.rounds = 0
 
-    def __call__(self, frames: int, batches: Batches) -> None:
-        """Learn if it is time to."""
+    def __call__(self, frames: int, batches: Batches) -> Mapping[str, float] | None:
+        """Learn if it is time to; for the log, what the last batch said about the adversary (`AdversaryLoss`)."""
         if frames // self.every <= self.rounds:
-            return
+            return None
         self.rounds = frames // self.every
         self.adversary.reset_parameters()
         # A new optimiser, without a new compiled graph.
         for state in self.update.optimizer.state.values():
             for value in state.values():
-                if isinstance(value, torch.Tensor):
+                if isinstance(value, Tensor):
                     value.zero_()
         for batch in batches(self.every):
-            self.update(batch)
+            last = self.update(batch)
+        return {name: float(last[name]) for name in ("adversary_value", "adversary_kl", "adversary_soft_value")}
 
     def state_dict(self) -> dict[str, Any]:
         """The network, its optimiser, its random streams and the number of resets."""

@@ -74,6 +74,7 @@ class Wocar:
             kappa=kappa,
             critic=None if self.mean_action else learner.loss,
             gamma=learner.gamma,
+            loss_function=learner.loss_function,
             steps=self.steps,
             num_qvalue_nets=2,
         )

@@ -208,7 +208,7 @@ class Confined:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         return area.seal(area.project(self.attack(clean, context=context, bounds=bounds, generator=generator)))
 
 

@@ -16,7 +16,6 @@ from advwrap.errors import check
 from advwrap.objectives.direction import COMMAND, TowardsDirection
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
-from advwrap.sets.epsilon import resolve
 from advwrap.victims import AnyPolicy, Context, Policy, as_policy
 
 
@@ -59,9 +58,9 @@ class Push:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch; nothing here is random."""
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         push = _command(clean, context)
-        radius = resolve(self.within.radius, area.clean)  # type: ignore[attr-defined]
+        radius: Tensor = area.radius  # type: ignore[attr-defined]
         return area.seal(area.project(area.clean + radius * push.to(area.clean).clamp(-1.0, 1.0)))
 
 

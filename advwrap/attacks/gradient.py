@@ -19,9 +19,9 @@ from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
 from advwrap.victims import Context
 
 
-def _ball(clean: Tensor, within: AnySet, bounds: Bounds) -> BallRegion:
+def _ball(clean: Tensor, within: AnySet, bounds: Bounds, context: Context | None) -> BallRegion:
     """The region, which must be one to move in: of a finite set, every point can simply be tried."""
-    area = region(clean, within, bounds)
+    area = region(clean, within, bounds, context)
     if not isinstance(area, BallRegion):
         raise TypeError(
             f"`within` must be a ball for an attack that follows gradients, got {type(within).__name__}. "
@@ -87,7 +87,7 @@ class FGSM:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch; nothing here is random."""
-        area = _ball(clean, self.within, bounds)
+        area = _ball(clean, self.within, bounds, context)
         grad = gradient(self.objective(area.clean, context), area.clean)
         return area.seal(area.clean + area.steepest(grad))
 
@@ -153,7 +153,7 @@ class PGD:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
-        area = _ball(clean, self.within, bounds)
+        area = _ball(clean, self.within, bounds, context)
         streams = as_streams(generator, area.clean)
         score = self.objective(area.clean, context)
         step_size = 2.5 / self.steps if self.step_size is None else self.step_size
@@ -262,9 +262,9 @@ class Langevin:
         bounds: Bounds = UNBOUNDED,
     ) -> Tensor:
         """The attack with its N(0, 1) draws given: `steps` + 1 tensors [B, ...], the start first."""
-        area = _ball(clean, self.within, bounds)
+        area = _ball(clean, self.within, bounds, context)
         size = 1 / self.steps if self.step_size is None else self.step_size
-        absolute = size * torch.as_tensor(self.within.radius)  # type: ignore[attr-defined]
+        absolute = size * torch.as_tensor(area.radius)
         scale = torch.sqrt(2 * absolute / self.beta).to(area.clean)
         start = area.project(area.clean + absolute.to(area.clean) * normals[0].sign())
         noise = [scale / (i + 2) * xi for i, xi in enumerate(normals[1:])]

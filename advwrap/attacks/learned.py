@@ -11,7 +11,6 @@ from torch import Tensor
 from advwrap.attacks.region import Region, region
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, LinfBall, Masked, PerturbationSet
-from advwrap.sets.epsilon import resolve
 from advwrap.victims import AnyPolicy, Context, Policy, as_policy
 
 
@@ -59,7 +58,7 @@ class Learned:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch; by the adversary's mean action, or by a random one."""
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         if self.sample:
             return self._pushed(area, self._draw(area, context, generator)[0])
         adversary: Policy = self.adversary  # type: ignore[assignment]
@@ -86,7 +85,7 @@ class Learned:
                 f"the density of {self!r} is not known: `sample` must be True and `within` an L-infinity ball. "
                 "Fix: Learned(adversary, within=LinfBall(eps), sample=True)."
             )
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         push, log_prob = self._draw(area, context, generator)
         # Uniform in [-1, 1]^d has density 2^-d.
         return self._pushed(area, push), log_prob + push.shape[1:].numel() * math.log(2.0)
@@ -105,7 +104,7 @@ class Learned:
             raise ValueError(
                 f"`adversary` must return a perturbation of shape {tuple(clean.shape)}, got {tuple(push.shape)}."
             )
-        radius = resolve(self.within.radius, clean)  # type: ignore[attr-defined]
+        radius: Tensor = area.radius  # type: ignore[attr-defined]
         return area.seal(area.project(clean + radius * push.clamp(-1.0, 1.0)))
 
 

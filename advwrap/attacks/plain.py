@@ -86,7 +86,7 @@ class Noise:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         return area.seal(area.sample(as_streams(generator, area.clean)))
 
     def on_rows(self, clean: Rows, bounds: Bounds, streams: Streams) -> Rows | None:
@@ -147,7 +147,7 @@ class GaussianNoise:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         xi = as_streams(generator, area.clean).normal(area.clean)
         return area.seal(area.project(area.clean + torch.as_tensor(self.std).to(xi) * xi))
 
@@ -185,6 +185,6 @@ class RandomVertex:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         xi = as_streams(generator, area.clean).normal(area.clean)
         return area.seal(area.project(area.clean + area.steepest(xi)))

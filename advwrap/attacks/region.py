@@ -13,11 +13,14 @@ from torch import Tensor
 
 from advwrap.errors import check
 from advwrap.randomness import Streams
-from advwrap.sets import Bounds, FiniteSet, PerturbationSet
+from advwrap.sets import Bounds, ContextualSet, FiniteSet, PerturbationSet
 from advwrap.sets.bounds import toward
+from advwrap.sets.epsilon import resolve
 from advwrap.sets.rows import per_row
+from advwrap.sets.varying import Scaled
+from advwrap.victims import Context
 
-AnySet = PerturbationSet | FiniteSet
+AnySet = PerturbationSet | FiniteSet | ContextualSet
 
 
 class Region(Protocol):
@@ -42,14 +45,16 @@ class Region(Protocol):
         ...
 
 
-def region(clean: Tensor, within: AnySet, bounds: Bounds) -> Region:
-    """The region of one call.
+def region(clean: Tensor, within: AnySet, bounds: Bounds, context: Context | None = None) -> Region:
+    """The region of one call; the context is for sets that depend on it.
 
     Raises:
         TypeError: If `clean` is not a tensor, or has integers where the set is a ball.
     """
     check_batch(clean)
     clean = clean.detach()
+    if not isinstance(within, type) and hasattr(within, "at"):
+        within = within.at(clean, context)
     # hasattr, because isinstance on a protocol costs as much as a small network
     finite, ball = hasattr(within, "candidates"), hasattr(within, "project")
     if isinstance(within, type) or not (finite or ball):
@@ -87,6 +92,12 @@ class BallRegion:
         self.within = within
         self.nearest = getattr(within, "project_in_radii", within.project)
         self.box = None if bounds.unbounded else bounds.around(clean)
+
+    @property
+    def radius(self) -> float | Tensor:
+        """How far a feature may move; broadcasts to the rows."""
+        radius = self.within.radius  # type: ignore[attr-defined]
+        return radius.to(self.clean) if isinstance(self.within, Scaled) else resolve(radius, self.clean)
 
     def project(self, x: Tensor) -> Tensor:
         """The nearest point of the ball in units of its radius, then of the bounds."""

@@ -256,7 +256,7 @@ class Search:
         generator: Streams | torch.Generator | None = None,
     ) -> Tensor:
         """Perturb a batch."""
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         streams = as_streams(generator, area.clean)
         with torch.no_grad():
             score = self.objective(area.clean, context)

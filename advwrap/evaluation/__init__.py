@@ -25,7 +25,6 @@ from advwrap.evaluation.episodes import play
 from advwrap.evaluation.grid import evaluate_grid
 from advwrap.evaluation.measure import evaluate_suite
 from advwrap.evaluation.plots import draw_curve, save_curve
-from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.ray_executor import RayExecutor
 from advwrap.evaluation.report import markdown, write_report
 from advwrap.evaluation.results import NATURAL, Cell, Results
@@ -43,6 +42,7 @@ from advwrap.evaluation.statistics import (
 )
 from advwrap.evaluation.suites import ActionSuite, FaultSuite, GradientSuite, ObservationSuite, Suite
 from advwrap.evaluation.tables import table
+from advwrap.provenance import Provenance
 from advwrap.wrappers import PAAD, SARL, AttackerKind
 
 __all__ = [

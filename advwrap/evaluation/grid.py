@@ -9,10 +9,10 @@ from gymnasium.envs.registration import EnvSpec
 
 from advwrap.errors import check
 from advwrap.evaluation.acting import Agent
-from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.results import NATURAL, Results
 from advwrap.evaluation.rollouts import Channel, EnvSource, evaluate
 from advwrap.progress import progress
+from advwrap.provenance import Provenance
 from advwrap.wrappers import AdversarialObs
 
 A = TypeVar("A")

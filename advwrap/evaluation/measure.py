@@ -16,12 +16,12 @@ import torch
 
 from advwrap.errors import check
 from advwrap.evaluation.attack_makers import AttackMaker
-from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.results import NATURAL, Cell, Results
 from advwrap.evaluation.results_file import read_results, save_results
 from advwrap.evaluation.rollouts import Channel, evaluate
 from advwrap.evaluation.suites import Suite
 from advwrap.progress import Advance, progress
+from advwrap.provenance import Provenance
 from advwrap.training import TrainedAgent
 from advwrap.wrappers import AdversarialObs
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from advwrap.errors import check
-from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.statistics import (
     Interval,
     Statistic,
@@ -15,6 +14,7 @@ from advwrap.evaluation.statistics import (
     mean,
     paired_difference,
 )
+from advwrap.provenance import Provenance
 
 NATURAL = "natural"
 """The name of the attack that does nothing: the row at epsilon 0."""

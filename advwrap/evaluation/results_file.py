@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from advwrap.evaluation.provenance import Provenance
 from advwrap.evaluation.results import Cell, Results
+from advwrap.provenance import Provenance
 
 FORMAT = "advwrap-results"
 SCHEMA = 1

@@ -14,7 +14,7 @@ from advwrap.attacks.ascent import value_and_gradient
 from advwrap.attacks.learned import is_box
 from advwrap.modules import GaussianAdversary
 from advwrap.modules.rows import Rows, beside
-from advwrap.modules.streams import CallStreams
+from advwrap.modules.streams import CallStreams, salted
 from advwrap.sets import PerturbationSet
 from advwrap.sets.coefficient import Coefficient, check_coefficient, present
 from advwrap.targets.soft_value import SoftValue
@@ -107,7 +107,7 @@ class AdversaryLoss(TensorDictModuleBase):  # type: ignore[misc]
         self.soft = SoftValue(policy, critic, entropy=entropy, actions=actions)
         self.within = within
         self.temperature = temperature
-        self.streams = CallStreams(seed)
+        self.streams = CallStreams(salted(seed, "AdversaryLoss"))
         self.key = unravel_key(key)
         self.clean_key = beside(self.key, "clean_") if clean_key is None else unravel_key(clean_key)
         self.in_keys = [self.clean_key, self.key]

@@ -21,7 +21,7 @@ from advwrap.losses.live_values import Critics, make_functional
 from advwrap.losses.reading import Transitions, weighted_mean
 from advwrap.losses.trained_policy import key_of, trained
 from advwrap.modules.rows import Rows
-from advwrap.modules.streams import CallStreams
+from advwrap.modules.streams import CallStreams, salted
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
 from advwrap.targets.worst_action import worst_action
 from advwrap.victims import AnyPolicy
@@ -129,7 +129,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         self.attack, self.target_attack = solve(self.robust), solve(self.robust_target)
         self.within, self.bounds, self.next_action, self.gamma = within, bounds, next_action, gamma
         self.at_worst, self.loss_function = at_worst, loss_function
-        self.streams = CallStreams(seed)
+        self.streams = CallStreams(salted(seed, "RobustCriticLoss"))
         self.reading = Transitions(key, clean_key)
         self.in_keys = self.reading.keys(actor, self.qvalue_network)
 

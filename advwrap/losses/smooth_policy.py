@@ -17,6 +17,7 @@ from advwrap.errors import check
 from advwrap.losses.trained_policy import key_of, trained
 from advwrap.modules import Perturb
 from advwrap.modules.rows import Rows
+from advwrap.modules.streams import salted
 from advwrap.objectives import PolicyKL
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
 from advwrap.sets.coefficient import Coefficient, present
@@ -130,6 +131,7 @@ class SmoothPolicy(LossModule):  # type: ignore[misc]
         if not callable(coefficient):
             check(bool(coefficient >= 0), f"`coefficient` must be >= 0, got {coefficient}.")
         self.policy, self.actor_network = trained(actor, key=key_of(actor, key), agents=agents)
+        seed = salted(seed, "SmoothPolicy")
         self.perturb = Perturb(attack, key, clean_key, next=False, bounds=bounds, seed=seed)
         self.coefficient = coefficient
         self.divergence = divergence

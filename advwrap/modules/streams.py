@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from advwrap.randomness import Streams, entropy, fold
+
+
+def salted(seed: int | None, name: str) -> int | None:
+    """A seed of its own for the part of this name: parts of one training share its seed, not their random numbers.
+
+    Example:
+        >>> salted(0, "regulariser") != salted(0, "adversary") and salted(None, "adversary") is None
+        True
+    """
+    return None if seed is None else int(fold(np.array([seed]), crc32(name.encode()))[0])
 
 
 class CallStreams(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from advwrap.errors import check
 from advwrap.randomness import Streams
-from advwrap.sets.protocol import PerturbationSet
+from advwrap.sets.protocol import PerturbationSet, check_ball
 from advwrap.sets.rows import all_features
 
 
@@ -24,6 +24,7 @@ class Masked:
         mask: True where a feature may be attacked; broadcasts to the features.
 
     Raises:
+        TypeError: If `within` is no set that one can move in, or one that varies (`Varying` goes around this one).
         ValueError: If `mask` is not boolean or does not broadcast to the features.
 
     Example:
@@ -38,6 +39,7 @@ class Masked:
     mask: Tensor
 
     def __post_init__(self) -> None:
+        check_ball(self.within)
         mask = torch.as_tensor(self.mask)
         check(
             mask.dtype == torch.bool,

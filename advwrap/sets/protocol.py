@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -44,3 +45,22 @@ class FiniteSet(Protocol):
     def candidates(self, clean: Tensor) -> Tensor:
         """Every allowed value for every row, shape [K, *clean.shape]."""
         ...
+
+
+@runtime_checkable
+class ContextualSet(Protocol):
+    """A set that depends on the row, on the time or on what happened before; an attack asks for it once per call."""
+
+    def at(self, clean: Tensor, context: Mapping[str, Any] | None) -> PerturbationSet:
+        """The set around these rows."""
+        ...
+
+
+def check_ball(within: object) -> None:
+    """Refuse what has no smaller copies of itself.
+
+    Raises:
+        TypeError: If it is no set that one can move in, or one that varies already.
+    """
+    if isinstance(within, type) or not hasattr(within, "project"):
+        raise TypeError(f"`within` must be a ball, got {within!r}. Fix: LinfBall(0.1), Masked(L2Ball(0.1), mask), ...")

@@ -8,6 +8,7 @@ from tensordict.utils import NestedKey, unravel_key
 
 from advwrap.attacks import Attack, Identity
 from advwrap.modules import Perturb
+from advwrap.modules.streams import salted
 from advwrap.sets import UNBOUNDED, Bounds
 
 
@@ -57,9 +58,8 @@ class PerturbPlaces(TensorDictModuleBase):  # type: ignore[misc]
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        following = None if seed is None else seed + _ANOTHER
         self.root = Perturb(root, key, clean_key, next=False, bounds=bounds, seed=seed)
-        self.following = Perturb(next, key, clean_key, next=False, bounds=bounds, seed=following)
+        self.following = Perturb(next, key, clean_key, next=False, bounds=bounds, seed=salted(seed, "next"))
         self.in_keys = [*self.root.in_keys, *(unravel_key(("next", k)) for k in self.root.in_keys)]
         self.out_keys = [*self.root.out_keys, *(unravel_key(("next", k)) for k in self.root.out_keys)]
 
@@ -84,6 +84,3 @@ def at_places(attack: Attack, *, root: bool, next: bool, seed: int) -> Perturb |
     if root and next:
         return Perturb(attack, seed=seed)
     return PerturbPlaces(root=attack if root else Identity(), next=attack if next else Identity(), seed=seed)
-
-
-_ANOTHER = 0x5DEECE66D  # the two places have streams of their own under one seed

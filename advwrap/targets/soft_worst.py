@@ -139,12 +139,12 @@ class SoftWorst:
         generator: Streams | torch.Generator | None,
     ) -> tuple[Region, Tensor, Tensor, Streams]:
         """The region, the candidates [n, B, ...], V / alpha of each [n, B] in float64, and the rows' streams."""
-        area = region(clean, self.within, bounds)
+        area = region(clean, self.within, bounds, context)
         streams = as_streams(generator, area.clean)
         n, rows = self.samples, area.clean.shape[0]
         many, truth = streams_of_copies(streams, n), copies(area.clean, n)
-        x = region(truth, self.within, bounds).sample(many)
         given = None if context is None else CopiedContext(context, n)
+        x = region(truth, self.within, bounds, given).sample(many)
         soft: SoftValue = self._soft  # type: ignore[attr-defined]
 
         def normal(like: Tensor) -> Tensor:

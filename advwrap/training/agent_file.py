@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from advwrap.errors import check
 from advwrap.objectives import LowValue
+from advwrap.provenance import Provenance
 from advwrap.training.agent_networks import KINDS, Kind
 from advwrap.training.normaliser import Normaliser
 from advwrap.victims import Critic, Policy
@@ -39,7 +40,8 @@ class TrainedAgent:
         normaliser: From the task's observations to what the networks read; None where the task normalises.
         low: Lower limit of the actions; of n discrete actions, n zeros.
         high: Upper limit of the actions; of n discrete actions, n ones.
-        card: How it was trained, as JSON holds it: configuration, versions, scores. Its entry "policy" names one of
+        card: How it was trained, as JSON holds it: configuration and scores, and once it was saved the commit and the
+            versions that made it ("made"). Its entry "policy" names one of
             `KINDS`, "gaussian" where it is missing; to be saved it needs ``["config"]["hidden"]``.
 
     Example:
@@ -139,8 +141,14 @@ def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
     save_file({name: value.detach().contiguous() for name, value in tensors.items()}, partial)
     partial.replace(folder / WEIGHTS)
     partial = folder / f".{CARD}"
-    partial.write_text(json.dumps({"format": 1, "env": agent.env, **agent.card}, indent=1) + "\n")
+    partial.write_text(json.dumps({"format": 1, "env": agent.env, "made": _made(), **agent.card}, indent=1) + "\n")
     partial.replace(folder / CARD)
+
+
+def _made() -> dict[str, Any]:
+    """Commit and versions; an agent that was read keeps those of its own training."""
+    here = Provenance.here("")
+    return {"commit": here.commit, "versions": dict(here.versions)}
 
 
 def load_agent(folder: str | Path) -> TrainedAgent:

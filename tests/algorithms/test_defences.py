@@ -159,6 +159,55 @@ def test_the_adversary_is_forgotten_and_learned_again(monkeypatch: pytest.Monkey
         assert float((weights - begun[0][0]).abs().max()) > 0.05 or i == 0  # new ones, not the trained ones
 
 
+def test_what_the_adversary_learned_is_logged(tmp_path: Path) -> None:
+    """Whether it is more than noise (a divergence of 0) stands in the log, once per round."""
+    config = SAC(TASK, ValtSoft(EPSILON, temperature=0.1, reset_every=40), **TINY)
+    OffPolicyTraining(config, out=tmp_path).run()
+    for name in ("adversary_value", "adversary_kl", "adversary_soft_value"):
+        lines = (tmp_path / "log" / "scalars" / f"{name}.csv").read_text().splitlines()
+        assert [int(line.split(",")[0]) for line in lines] == [40, 80, 120]
+
+
+def test_parts_of_one_training_do_not_share_random_numbers() -> None:
+    """One seed drives all of them: virtual adversary, regulariser and the adversary's own learning."""
+    hardening = OffPolicyTraining(SAC(TASK, DEFENCES["VALT-SOFT"], **TINY)).hardening
+    regulariser: Any = hardening.losses[0]
+    parts = hardening.perturb.streams, regulariser.perturb.streams, hardening.after.loss.streams  # type: ignore[union-attr]
+    drawn = torch.stack([streams(5000).uniform(torch.empty(5000, dtype=torch.float64)) for streams in parts])
+    assert float((torch.corrcoef(drawn) - torch.eye(3)).abs().max()) < 0.05
+
+
+def test_both_forms_of_wocar() -> None:
+    """eq. 60 mixes both values at one action; eq. 61 weighs the nominal loss with 1 - kappa and adds kappa U(mean)."""
+    for mean_action, weight in ((False, 1.0), (True, 0.75)):
+        training = OffPolicyTraining(SAC(TASK, Wocar(EPSILON, kappa=0.25, mean_action=mean_action), **TINY))
+        for schedule in training.hardening.schedules:
+            schedule.t = 120
+        generator = torch.Generator().manual_seed(0)
+        state, following = (torch.randn(16, 9, generator=generator) for _ in "12")
+        flags = {name: torch.zeros(16, 1, dtype=torch.bool) for name in ("done", "terminated")}
+        after = TensorDict({"raw_observation": following, "reward": torch.zeros(16, 1), **flags}, [16])
+        batch = TensorDict({"raw_observation": state, "action": torch.zeros(16, 1), "next": after}, [16])
+
+        def gradient(weights: dict[str, float], training: Any = training, batch: TensorDict = batch) -> torch.Tensor:
+            torch.manual_seed(1)  # the same random actions
+            prepared = batch.copy()
+            for stage in training.update.prepare:
+                prepared = stage(prepared)
+            values = {name: value for loss in training.update.losses for name, value in loss(prepared).items()}
+            terms = sum(weight * values[name] for name, weight in weights.items())
+            actor = list(training.learner.actor.parameters())
+            return torch.cat([g.flatten() for g in torch.autograd.grad(terms, actor)])
+
+        torch.manual_seed(1)
+        found, _ = training.update.gradients(batch)
+        kept = {id(p): g for p, g in zip(training.update.params, found, strict=True)}
+        actual = torch.cat([kept[id(p)].flatten() for p in training.learner.actor.parameters()])
+        expected = gradient({"loss_actor": weight, "loss_worst_actor": 1.0})
+        torch.testing.assert_close(actual, expected)
+        assert float((actual - gradient({"loss_actor": 1.0})).abs().max()) > 0
+
+
 class _Watched:
     """An update whose calls somebody sees."""
 
@@ -236,11 +285,14 @@ def test_what_the_search_misses_is_logged_now_and_then(tmp_path: Path) -> None:
     assert (tmp_path / "log" / "scalars" / "search_gap_mean.csv").exists()
 
 
-@pytest.mark.parametrize("learner", [SAC, TD3, DiscreteSAC])
-def test_both_kinds_of_critics_learn_by_the_same_distance(learner: type[OffPolicy]) -> None:
+@pytest.mark.parametrize(
+    ("learner", "defence"),
+    [(SAC, OAPI(EPSILON)), (TD3, OAPI(EPSILON)), (DiscreteSAC, OAPI(EPSILON)), (SAC, Wocar(EPSILON))],
+)
+def test_both_kinds_of_critics_learn_by_the_same_distance(learner: type[OffPolicy], defence: Defence) -> None:
     task = "CartPole-v1" if learner is DiscreteSAC else TASK
     for huber, distance in ((True, "smooth_l1"), (False, "l2")):
-        training = OffPolicyTraining(learner(task, OAPI(EPSILON), huber=huber, **TINY))
+        training = OffPolicyTraining(learner(task, defence, huber=huber, **TINY))
         assert training.hardening.losses[0].loss_function == training.learner.loss.loss_function == distance
 
 

@@ -43,6 +43,7 @@ def test_tables(
     )  # fmt: skip
     assert plain.huber
     assert plain.prioritised
+    assert (plain.reward_scale, plain.capacity) == (1.0, 1_000_000)
     assert plain.target_entropy == (0.2 if env == "Hopper-v5" else None)
     regulariser = preset("robust", env).defence
     assert isinstance(regulariser, RobustRegulariser)
@@ -50,6 +51,7 @@ def test_tables(
     valt = preset("valt-eps", env).defence
     assert isinstance(valt, ValtEps)
     assert (valt.epsilon, valt.steps, (valt.adversarial_ratio, valt.regulariser)) == (epsilon, 2, eps)
+    assert valt.kappa == 1.0
     learned = preset("valt-soft", env).defence
     assert isinstance(learned, ValtSoft)
     numbers = (learned.adversarial_ratio, learned.temperature, learned.reset_every, learned.regulariser)

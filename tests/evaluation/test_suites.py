@@ -76,7 +76,7 @@ class Counting:
 @pytest.mark.slow
 def test_every_column_attacks_within_its_radius() -> None:
     results = evaluate_suite({"a": agent()}, SHORT, [0.3], episodes=2)
-    columns = ("uniform", "MAD", "PGD", "RS", "SA-RL (SAC)", "PA-AD (SAC)", "SA-RL (PPO)", "PA-AD (PPO)")
+    columns = ("uniform", "MAD", "PGD", "PGD x4", "RS", "SA-RL (SAC)", "PA-AD (SAC)", "SA-RL (PPO)", "PA-AD (PPO)")
     assert results.attacks == columns
     for column in columns:
         cell = results.find("a", column, 0.3)
@@ -88,14 +88,14 @@ def test_discrete_agents_have_no_robust_sarsa_column() -> None:
     discrete = agent("categorical", env="CartPole-v1", features=4)
     assert "RS" not in SHORT.attacks(discrete)
     results = evaluate_suite({"a": discrete}, ObservationSuite(learned=()), [0.1], episodes=1)
-    assert results.attacks == ("uniform", "MAD", "PGD")
+    assert results.attacks == ("uniform", "MAD", "PGD", "PGD x4")
 
 
 def test_more_starts_never_leave_a_higher_value() -> None:
-    """The column PGD: of four starts it keeps, row by row, the lowest value of all iterates."""
+    """The column "PGD x4": of four starts it keeps, row by row, the lowest value of all iterates."""
     one, observation = agent(), torch.randn(64, 3)
     first = LowestValue()(one, 0.5)(observation, generator=torch.Generator().manual_seed(0))
-    column = SHORT.attacks(one)["PGD"](one, 0.5)(observation, generator=torch.Generator().manual_seed(0))
+    column = SHORT.attacks(one)["PGD x4"](one, 0.5)(observation, generator=torch.Generator().manual_seed(0))
     badness = [one.low_value(observation)(seen) for seen in (first, column)]
     assert bool((badness[1] >= badness[0] - 1e-6).all())
     assert bool((badness[1] > badness[0] + 1e-6).any())
