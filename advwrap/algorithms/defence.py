@@ -18,6 +18,7 @@ from advwrap.errors import check
 from advwrap.modules import Perturb
 from advwrap.sets import Linear
 from advwrap.sets.coefficient import Coefficient
+from advwrap.targets import PerturbPlaces, SoftBackup
 from advwrap.training.checkpoint import Stateful
 from advwrap.training.running_normaliser import RunningNormaliser
 from advwrap.training.surgery import Surgery
@@ -111,7 +112,7 @@ class Hardening:
     """
 
     behaviour: Attack = field(default_factory=Identity)
-    perturb: Perturb | None = None
+    perturb: Perturb | PerturbPlaces | SoftBackup | None = None
     losses: tuple[nn.Module, ...] = ()
     actor_terms: tuple[str, ...] = ()
     weights: Mapping[str, Coefficient] = field(default_factory=dict)

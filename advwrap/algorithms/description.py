@@ -16,4 +16,6 @@ def described(value: Any) -> Any:
     """
     if is_dataclass(value) and not isinstance(value, type):
         return {"type": type(value).__name__, **{f.name: described(getattr(value, f.name)) for f in fields(value)}}
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__name__)  # the rest of its text is an address in memory
     return [described(item) for item in value] if isinstance(value, (tuple, list)) else value

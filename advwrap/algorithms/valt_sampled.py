@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from advwrap.algorithms.defence import Hardening, Learner, check_radius, check_share
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
+from advwrap.algorithms.virtual import check_exact, virtual
 from advwrap.attacks import Gated, WithProbability
 from advwrap.errors import check_integer
 from advwrap.sets import LinfBall
 from advwrap.sets.coefficient import check_coefficient
-from advwrap.targets import SoftWorst, at_places
+from advwrap.targets import SoftWorst
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ValtSampled:
         regulariser_ramp: Its radius grows from 0 between these fractions of the training.
         evaluation: Whether the critics' targets see the adversary.
         improvement: Whether the actor's loss sees the adversary.
+        exact: Whether the critics learn the whole soft-worst value (eq. 26), with the price of the adversary's choice,
+            by `SoftBackup`; the default leaves the price out, as VALT-SOFT does (eq. 54).
 
     Example:
         >>> ValtSampled(0.15, temperature=8.0).samples
@@ -49,6 +52,7 @@ class ValtSampled:
     regulariser_ramp: tuple[float, float] = (0.1, 0.8)
     evaluation: bool = True
     improvement: bool = True
+    exact: bool = False
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
@@ -56,6 +60,7 @@ class ValtSampled:
         check_regulariser(self)
         check_coefficient("temperature", self.temperature, positive=True)
         check_integer("samples", self.samples, least=1)
+        check_exact(self)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """The adversary in the environment and in the losses, on the live networks."""
@@ -68,6 +73,6 @@ class ValtSampled:
         )
         hardening = Hardening(
             behaviour=Gated(worst, WithProbability(self.adversarial_ratio)),
-            perturb=at_places(worst, root=self.improvement, next=self.evaluation, seed=seed),
+            perturb=virtual(self, worst, gamma=learner.gamma, temperature=self.temperature, seed=seed),
         )
         return regularised(hardening, learner, self, steps=steps, seed=seed)

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, between, check_radius, check_share
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
+from advwrap.algorithms.virtual import check_exact, virtual
 from advwrap.attacks import Gated, Learned, WithProbability
 from advwrap.errors import check_integer
 from advwrap.losses.adversary import AdversaryLoss
 from advwrap.modules import GaussianAdversary
 from advwrap.sets import LinfBall
 from advwrap.sets.coefficient import check_coefficient
-from advwrap.targets import at_places
 from advwrap.training.update import Update
 
 
@@ -44,6 +44,8 @@ class ValtSoft:
         regulariser_ramp: Its radius grows from 0 between these fractions of the training.
         evaluation: Whether the critics' targets see the adversary; False is the paper's ablation "w/o PE".
         improvement: Whether the actor's loss sees the adversary; False is "w/o PI".
+        exact: Whether the critics learn the whole soft-worst value (eq. 26), with the price of the adversary's choice,
+            by `SoftBackup`; the paper's code, and the default, leave the price out (eq. 54).
 
     Example:
         >>> ValtSoft(0.15, temperature=8.0, regulariser=1.0).reset_every
@@ -59,6 +61,7 @@ class ValtSoft:
     regulariser_ramp: tuple[float, float] = (0.1, 0.8)
     evaluation: bool = True
     improvement: bool = True
+    exact: bool = False
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
@@ -69,6 +72,7 @@ class ValtSoft:
             check_coefficient("temperature", temperature, positive=True)
         check_coefficient("learning_rate", self.learning_rate, positive=True)
         check_integer("reset_every", self.reset_every, least=1)
+        check_exact(self)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """The adversary in the environment and in the losses, and its own learning."""
@@ -81,7 +85,7 @@ class ValtSoft:
         relearning = Relearning(adversary, loss, self, compile=learner.compile)
         hardening = Hardening(
             behaviour=Gated(attack, WithProbability(self.adversarial_ratio)),
-            perturb=at_places(attack, root=self.improvement, next=self.evaluation, seed=seed),
+            perturb=virtual(self, attack, gamma=learner.gamma, temperature=temperature, seed=seed),
             schedules=(temperature,),
             after=relearning,
             parts={"adversary": relearning},

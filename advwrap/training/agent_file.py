@@ -105,8 +105,11 @@ class TrainedAgent:
         return task if self.normaliser is None else self.normaliser.wrap(task)
 
     def digest(self) -> str:
-        """What tells its weights from those of another agent."""
+        """What tells its weights, its normaliser and its limits from those of another agent."""
         state = hashlib.sha256()
+        scale = () if self.normaliser is None else (self.normaliser.mean, self.normaliser.std)
+        for part in (self.low.numpy(), self.high.numpy(), *scale):
+            state.update(part.tobytes())
         for module in (self.actor, *self.critics):
             for weight in module.state_dict().values():
                 state.update(weight.cpu().numpy().tobytes())

@@ -14,8 +14,8 @@ from torchrl.record.loggers import CSVLogger, Logger
 class LogBook:
     r"""Scalars by name and step: ``log/scalars/NAME.csv``, lines "step,value".
 
-    A training that goes on from a checkpoint first forgets what was logged after it, so that the files are those of a
-    training that never stopped.
+    A training that goes on from a checkpoint first forgets what was logged after it, so that the CSV files are those of
+    a training that never stopped; TensorBoard's, which nobody can shorten, have those steps twice.
 
     Args:
         folder: Where ``log`` lies; None logs nothing.

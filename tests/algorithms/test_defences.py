@@ -43,6 +43,8 @@ DEFENCES: dict[str, Defence] = {
     "VALT-EPS": ValtEps(EPSILON, regulariser=1.0),
     "VALT-SOFT": ValtSoft(EPSILON, temperature=(100.0, 1.0), reset_every=40, regulariser=1.0),
     "sampled": ValtSampled(EPSILON, temperature=1.0, regulariser=1.0),
+    "exact": ValtSampled(EPSILON, temperature=1.0, exact=True),
+    "learned, exact": ValtSoft(EPSILON, temperature=1.0, reset_every=40, exact=True),
     "alternating": Alternating(EPSILON, ADVERSARY, adversary_steps=1.0, regulariser=1.0),
     "WocaR": Wocar(EPSILON),
     "OA-PI": OAPI(EPSILON),
@@ -62,7 +64,8 @@ def prepared(defence: Defence) -> TensorDict:
     def raw() -> torch.Tensor:
         return torch.randn(200, 9, generator=generator)
 
-    batch = TensorDict({"raw_observation": raw(), "next": TensorDict({"raw_observation": raw()}, [200])}, [200])
+    after = {"raw_observation": raw(), "reward": torch.zeros(200, 1), "terminated": torch.zeros(200, 1).bool()}
+    batch = TensorDict({"raw_observation": raw(), "next": TensorDict(after, [200])}, [200])
     for stage in training.update.prepare:
         batch = stage(batch)
     return batch
@@ -83,6 +86,7 @@ def moved(part: TensorDict) -> float:
         (DEFENCES["VALT-EPS"], True, True),
         (DEFENCES["VALT-SOFT"], True, True),
         (DEFENCES["sampled"], True, True),
+        (DEFENCES["exact"], True, True),
         (DEFENCES["alternating"], True, True),
         *((replace(DEFENCES[name], evaluation=False), True, False) for name in VIRTUAL),  # type: ignore[type-var]
         *((replace(DEFENCES[name], improvement=False), False, True) for name in VIRTUAL),  # type: ignore[type-var]
@@ -94,6 +98,31 @@ def test_which_observations_the_losses_see(defence: Defence, root: bool, followi
     for part, attacked in ((batch, root), (batch["next"], following)):
         assert (moved(part) > 0.5 * EPSILON) == attacked
         assert moved(part) <= EPSILON + 1e-5
+
+
+@pytest.mark.parametrize("name", ["exact", "learned, exact"])
+def test_the_exact_target_pays_for_the_choice(name: str) -> None:
+    """eq. 26: gamma alpha KL on top of the reward where the episode goes on; not in eq. 54."""
+    generator = torch.Generator().manual_seed(0)
+
+    def rewards(defence: Defence) -> torch.Tensor:
+        torch.manual_seed(0)
+        training = OffPolicyTraining(SAC(TASK, defence, **TINY))
+        for loss in (training.learner.loss, getattr(training.hardening.after, "loss", None)):
+            for network in () if loss is None else loss.parameters():
+                network.data.mul_(3.0)  # values and adversaries with something to choose
+        after = {"raw_observation": torch.randn(64, 9, generator=generator), "reward": torch.zeros(64, 1)}
+        after["terminated"] = torch.arange(64)[:, None] < 8
+        batch = TensorDict({"raw_observation": torch.randn(64, 9), "next": TensorDict(after, [64])}, [64])
+        for stage in training.update.prepare:
+            batch = stage(batch)
+        return batch["next", "reward"].squeeze(-1)
+
+    paid, plain = rewards(DEFENCES[name]), rewards(replace(DEFENCES[name], exact=False))  # type: ignore[type-var]
+    assert (plain == 0).all()
+    assert (paid[:8] == 0).all()
+    assert float(paid[8:].abs().min()) > 0
+    assert float(paid[8:].mean()) > 0
 
 
 @pytest.mark.parametrize(
@@ -399,6 +428,8 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: ValtSoft(0.1, temperature=1.0, learning_rate=0.0), "`learning_rate` must be > 0"),
         (lambda: ValtSampled(0.1, temperature=-1.0), "`temperature` must be > 0"),
         (lambda: ValtSampled(0.1, temperature=1.0, samples=0), "`samples` must be an integer >= 1"),
+        (lambda: ValtSampled(0.1, temperature=1.0, exact=True, evaluation=False), "`exact` must be False"),
+        (lambda: ValtSoft(0.1, temperature=1.0, exact=True, improvement=False), "`exact` must be False"),
         (lambda: ValtEps(0.1, regulariser=-1.0), "`regulariser` must be >= 0"),
         (lambda: ValtEps(0.1, regulariser_ramp=(0.5, 0.2)), "`regulariser_ramp` must rise"),
         (lambda: ValtEps(0.1, ramp=(0.5, 2.0)), "`ramp` must rise"),
