@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap import Bounds, LinfBall
+from advwrap import Bounds, LinfBall, Varying
 from advwrap.losses import RobustCriticLoss
 from advwrap.targets import Falling, worst_action
 from advwrap.testing.contracts import LossContract
@@ -221,3 +221,23 @@ def test_the_gap_of_a_search() -> None:
         torch.testing.assert_close(loss.search_gap(data, at(0.3)), torch.full((8,), gap, dtype=torch.float64))
     loss.target_attack = at(0.3)(None)
     assert not loss.search_gap(data, at(-0.3)).any()  # the other one is worse
+
+
+def test_the_limit_may_depend_on_the_state():
+    """Within a `Varying` set the target is the nominal one where the share is 0, that of the ball where it is 1."""
+    torch.manual_seed(0)
+    share = lambda clean, context: (context["observation"][:, 0] > 0).float()  # noqa: E731
+    qvalue = ValueOperator(MLP(2, 1, num_cells=[8]), in_keys=["clean_observation", "action"])
+    ball, bounds = LinfBall(0.5), Bounds(-1.0, 1.0)
+    actor = nn.Sequential(nn.Linear(1, 1), nn.Tanh())
+    state = torch.linspace(-1, 1, 9)[:, None]
+    after = {"observation": state, "reward": torch.zeros(9, 1), "terminated": torch.zeros(9, 1, dtype=torch.bool)}
+    batch = TensorDict({"observation": state, "action": torch.zeros(9, 1), "next": TensorDict(after, [9])}, [9])
+    least = {}
+    for name, within in (("none", LinfBall(0.0)), ("some", Varying(ball, share)), ("all", ball)):
+        loss = RobustCriticLoss(actor, [qvalue], within=within, bounds=bounds, seed=0)
+        SoftUpdate(loss, tau=0.5)
+        least[name] = loss._worst_next(batch["next"])
+    apart = state[:, 0] > 0
+    torch.testing.assert_close(least["some"], torch.where(apart, least["all"], least["none"]), atol=1e-5, rtol=0)
+    assert (least["all"] < least["none"]).all()

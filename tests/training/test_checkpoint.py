@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torchrl.record.loggers import TensorboardLogger
 
 from advwrap.training.checkpoint import Checkpoint, CheckpointError, GlobalRandomness
 from advwrap.training.logbook import LogBook
@@ -86,3 +88,14 @@ def test_the_log_forgets_what_came_after(tmp_path: Path) -> None:
     again.load_state_dict(state)
     again.write({"loss": 4.0}, 20)
     assert file.read_text() == "10,1.0\n20,4.0\n"
+
+
+def test_tensorboard_reads_what_is_logged(tmp_path: Path) -> None:
+    log = LogBook(tmp_path)
+    for step, value in ((10, 1.0), (20, 0.5)):
+        log.write({"loss": value}, step)
+    for logger in log._loggers or ():
+        if isinstance(logger, TensorboardLogger):
+            logger.experiment.flush()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(10, 1.0), (20, 0.5)]

@@ -136,7 +136,6 @@ def test_one_compiled_graph_takes_the_same_steps() -> None:
         assert p.isfinite().all()
 
 
-@pytest.mark.slow
 def test_one_process_has_room_for_many_compiled_updates() -> None:
     """Of trainings that differ: torch gives up after eight graphs of one function by default."""
     for number in range(1, 11):

@@ -13,7 +13,13 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 from hypothesis import given
 from hypothesis import strategies as st
+from tensordict.nn import NormalParamExtractor, TensorDictModule
 from torch import nn
+from torchrl.collectors import Collector
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.envs import GymWrapper
+from torchrl.modules import MLP, ProbabilisticActor, TanhNormal, ValueOperator
+from torchrl.objectives import SACLoss, SoftUpdate
 
 from advwrap import AdversarialObs, L2Ball, Learned, LinfBall
 from advwrap.attacks import Steered, policy_direction
@@ -320,7 +326,7 @@ class TestLibraries:
         assert envs.step(command)[1][1] == alone.step(command[1])[1]
 
     def test_in_a_serial_environment_of_torchrl(self):
-        from torchrl.envs import GymWrapper, SerialEnv
+        from torchrl.envs import SerialEnv
         from torchrl.envs.utils import check_env_specs
 
         def make():
@@ -386,3 +392,55 @@ class TestErrors:
     def test_actions_without_a_policy_space(self):
         with pytest.raises(TypeError, match="vector or discrete"):
             PAADAttacker(Discrete(spaces.MultiBinary(3)), VICTIM, within=BALL)
+
+
+class Guess(gymnasium.Env):
+    """A new number in every step; the reward is minus the squared distance of the action from it."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = spaces.Box(-9.0, 9.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.number(), {}
+
+    def step(self, action):
+        reward = -float((action[0] - self.shown) ** 2)
+        self.steps += 1
+        return self.number(), reward, False, self.steps == 20, {}
+
+    def number(self):
+        self.shown = self.np_random.uniform(-1, 1)
+        return np.array([self.shown], np.float32)
+
+
+def test_an_unmodified_torchrl_sac_learns_the_attack():
+    """TorchRL's own parts alone; the best attack on a victim that believes its eyes pushes as far as it may."""
+    torch.manual_seed(0)
+    env = GymWrapper(SARLAttacker(Guess(), nn.Identity(), within=LinfBall(2.0), stochastic=False))
+    env.set_seed(0)
+    net = nn.Sequential(nn.Linear(1, 32), nn.ReLU(), nn.Linear(32, 2), NormalParamExtractor())
+    actor = ProbabilisticActor(
+        TensorDictModule(net, ["observation"], ["loc", "scale"]), ["loc", "scale"], spec=env.action_spec,
+        distribution_class=TanhNormal, return_log_prob=True,
+    )  # fmt: skip
+    qvalue = ValueOperator(MLP(2, 1, num_cells=[32, 32]), in_keys=["observation", "action"])
+    loss = SACLoss(actor, qvalue, alpha_init=0.1, fixed_alpha=True)
+    loss.make_value_estimator(gamma=0.5)
+    targets, optimiser = SoftUpdate(loss, tau=0.05), torch.optim.Adam(loss.parameters(), lr=3e-3)
+    buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(1000), batch_size=64)
+    sizes = []
+    collector = Collector(env, actor, frames_per_batch=40, total_frames=800, auto_register_policy_transforms=False)
+    for collected in collector:
+        sizes.append(float(collected["action"].abs().mean()))
+        assert collected["next", "reward"].mean() > 0  # minus what the victim gets
+        buffer.extend(collected)
+        for _ in range(12):
+            values = loss(buffer.sample())
+            optimiser.zero_grad()
+            sum(value for name, value in values.items() if name.startswith("loss_")).backward()
+            optimiser.step()
+            targets.step()
+    assert sizes[0] < 0.6
+    assert sizes[-1] > 0.75
