@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
@@ -56,8 +57,8 @@ def run(experiment: Experiment, runs: Path, out: Path, *, workers: int, command:
 
     Agents go to RUNS/METHOD/seed-N, with their checkpoints; those that are finished are not trained again, and cells
     that were measured are not measured again, so that it may be stopped and repeated. It leaves results.json,
-    report.md, curve.png (a panel per method, a line per seed), learning.csv and learning.png (return while learning,
-    over environment steps).
+    report.md, curve.png (a panel per method, a line per seed), agents.json (the configuration of every agent and the
+    commit that made it), learning.csv and learning.png (return while learning, over environment steps).
     """
     quiet()
     folders = {
@@ -79,6 +80,10 @@ def run(experiment: Experiment, runs: Path, out: Path, *, workers: int, command:
         write_report(results, out / name)
         for epsilon in experiment.epsilons:
             Console().print(over_seeds(results, epsilon).rich())
+    cards = {agent: json.loads((folder / "agent.json").read_text()) for agent, folder in folders.items()}
+    known = {agent: {"made": card["made"], "config": card["config"]} for agent, card in cards.items()}
+    lines = ",\n".join(f"{json.dumps(agent)}: {json.dumps(what)}" for agent, what in known.items())
+    (out / "agents.json").write_text(f"{{\n{lines}\n}}\n")
     draw_learning(write_learning(folders, out / "learning.csv"), out / "learning.png")
 
 

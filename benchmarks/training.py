@@ -3,8 +3,8 @@
     python benchmarks/training.py [--threads 1] [--steps 800] [--out docs/results/benchmark_training.json]
 
 Hopper-v5, 2 x 256 units, batches of 256, one process. Everybody trains for `--steps` steps (after random steps and a
-warm-up, in which graphs are compiled) twice, the second time in the opposite order, so that a drift of the machine
-cancels. With one thread CPU time counts, with more the wall clock. A peer that is not installed is left out.
+warm-up, in which graphs are compiled) `--passes` times, every second time in the opposite order, so that a drift of the
+machine cancels. With one thread CPU time counts, with more the wall clock. A peer that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from torch.nn import functional as F
 
 from advwrap.algorithms import SAC, Defence, RobustRegulariser, Undefended, ValtEps, ValtSoft
 from advwrap.algorithms.off_policy import OffPolicyTraining
+from advwrap.provenance import Provenance
 from advwrap.training.agent_networks import mlp
 
 TASK, HIDDEN, BATCH, RANDOM, WARM = "Hopper-v5", (256, 256), 256, 1_000, 300
@@ -237,12 +238,15 @@ CONTESTANTS: dict[str, Callable[[Advance], None]] = {
 }
 
 
-def main(threads: int = 1, steps: int = 800, only: tuple[str, ...] = (), out: Path | None = None) -> None:
-    """Train everybody for a while, twice.
+def main(
+    threads: int = 1, steps: int = 800, passes: int = 2, only: tuple[str, ...] = (), out: Path | None = None
+) -> None:
+    """Train everybody for a while, several times.
 
     Args:
         threads: Of torch.
         steps: Environment steps that are timed.
+        passes: How often; every second time in the opposite order.
         only: Names of contestants; all by default.
         out: Where to write the figures.
     """
@@ -256,7 +260,7 @@ def main(threads: int = 1, steps: int = 800, only: tuple[str, ...] = (), out: Pa
     if importlib.util.find_spec("stable_baselines3") is None and "Stable-Baselines3" in names:
         names.remove("Stable-Baselines3")
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for name in (*names, *reversed(names)):
+    for name in [name for turn in range(passes) for name in (reversed(names) if turn % 2 else names)]:
         torch.manual_seed(0)
         watch = Stopwatch(steps, clock)
         with contextlib.suppress(EnoughError):
@@ -286,11 +290,10 @@ def report(each: dict[str, float], passes: dict[str, list[float]], threads: int,
         table.add_row(name, f"{1e3 * value:.1f}", f"{1 / value:.0f}", *("" if x is None else f"{x:.2f}" for x in shown))
     Console().print(table)
     if out is not None:
+        provenance = vars(Provenance.here(TASK))
         machine = {"cpu": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": threads}
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(
-            json.dumps({"task": TASK, "steps": steps, "machine": machine, "contestants": rows}, indent=1) + "\n"
-        )
+        out.write_text(json.dumps({"provenance": provenance, "machine": machine, "contestants": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
