@@ -66,8 +66,9 @@ class Surgery:
     Args:
         first: Name of a term, the nominal one.
         second: Name of another, the robust one.
-        combine: `pcgrad`, `protect_first`, or a function of yours of two flat gradients. An aggregator of TorchJD takes
-            them stacked: ``lambda g, h: 2 * aggregator(torch.stack([g, h]))`` for those that average.
+        combine: `pcgrad`, `protect_first`, or a function of yours of two flat gradients. An aggregator of TorchJD
+            (extra ``[torchjd]``) takes them stacked, and most of them average:
+            ``lambda g, h: 2 * MGDA()(torch.stack([g, h]))``.
 
     Example:
         >>> Surgery("loss_actor", "loss_robust_actor").combine.__name__

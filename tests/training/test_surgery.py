@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensordict import TensorDict
 from torch import nn
+from torchjd.aggregation import MGDA, PCGrad
 
 from advwrap.training.surgery import Surgery, pcgrad, protect_first
 from advwrap.training.update import Update
@@ -37,6 +38,23 @@ def test_the_first_is_protected(seed: int) -> None:
     g, h = vectors(seed)
     step = protect_first(g, h)
     assert torch.dot(step, g) >= torch.dot(g, g) * (1 - 1e-9)
+
+
+@given(st.integers(0, 10_000))
+def test_torchjd_agrees(seed: int) -> None:
+    """Its PCGrad is written for any number of tasks."""
+    g, h = vectors(seed)
+    torch.testing.assert_close(PCGrad()(torch.stack([g, h])), pcgrad(g, h))
+
+
+def test_an_aggregator_of_torchjd() -> None:
+    """The step of least norm in the hull of both gradients: it is no worse for either of them."""
+    surgery = Surgery("first", "second", lambda g, h: 2 * MGDA()(torch.stack([g, h])))
+    g, h = torch.tensor([2.0, 0.0, 0.0]), torch.tensor([-1.0, 1.0, 0.0])
+    (step,), cosine = surgery([g], [h], [torch.zeros(3)])
+    assert step is not None
+    torch.testing.assert_close(step, torch.tensor([0.4, 1.2, 0.0]))
+    assert float(cosine) == pytest.approx(-(0.5**0.5))
 
 
 def test_opposite_gradients_cancel() -> None:
