@@ -18,12 +18,14 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from advwrap.algorithms import OffPolicy
-from advwrap.algorithms.recipe import from_json
+from advwrap.algorithms import PPO, OffPolicy
+from advwrap.algorithms.description import described
 from advwrap.evaluation import Suite, evaluate_suite, write_report
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
 from advwrap.training import load_agent, save_agent
+
+Training = OffPolicy | PPO
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Experiment:
 
     env: str
     epsilons: Sequence[float]
-    methods: Mapping[str, OffPolicy]
+    methods: Mapping[str, Training]
     seeds: Sequence[int]
     suites: Mapping[str, Suite]
     episodes: int = 20
@@ -80,7 +82,7 @@ def run(experiment: Experiment, runs: Path, out: Path, *, workers: int, command:
         write_report(results, out / name)
         for epsilon in experiment.epsilons:
             Console().print(over_seeds(results, epsilon).rich())
-    cards = {agent: json.loads((folder / "agent.json").read_text()) for agent, folder in folders.items()}
+    cards = {agent: read_card(folder) for agent, folder in folders.items()}
     known = {agent: {"made": card["made"], "config": card["config"]} for agent, card in cards.items()}
     lines = ",\n".join(f"{json.dumps(agent)}: {json.dumps(what)}" for agent, what in known.items())
     (out / "agents.json").write_text(f"{{\n{lines}\n}}\n")
@@ -95,8 +97,10 @@ def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: i
         config = replace(experiment.methods[method], seed=int(seed))
         if not (folder / "agent.json").exists():
             jobs.append((config, folder))
-        elif from_json((folder / "agent.json").read_text()) != config:
-            raise SystemExit(f"{folder} holds an agent of another configuration. Fix: remove the folder.")
+            continue
+        known, wanted = read_card(folder)["config"], json.loads(json.dumps(described(config)))
+        if other := {name: value for name, value in known.items() if wanted.get(name) != value}:
+            raise SystemExit(f"{folder} holds an agent that was trained with {other}. Fix: remove the folder.")
     with (
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quiet) as pool,
         progress("training", total=len(jobs)) as advance,
@@ -106,17 +110,27 @@ def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: i
             advance(1)
 
 
-def train(config: OffPolicy, folder: Path) -> None:
+def train(config: Training, folder: Path) -> None:
     """One agent: the last weights, not the best ones, as in the papers."""
-    save_agent(folder, config.train(out=folder))
+    agent = config.train(advance=lambda steps: None) if isinstance(config, PPO) else config.train(out=folder)
+    save_agent(folder, agent)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """How the agent in this folder was trained."""
+    card: dict[str, Any] = json.loads((folder / "agent.json").read_text())
+    return card
 
 
 def write_learning(folders: Mapping[str, Path], path: Path) -> dict[str, np.ndarray]:
     """The returns while learning, of all agents in one file."""
-    curves = {
-        agent: np.loadtxt(folder / "log" / "scalars" / "return_while_learning.csv", delimiter=",", ndmin=2)
-        for agent, folder in folders.items()
-    }
+    curves = {}
+    for agent, folder in folders.items():
+        log = folder / "log" / "scalars" / "return_while_learning.csv"
+        # PPO writes no log; its card has the returns.
+        curves[agent] = (
+            np.loadtxt(log, delimiter=",", ndmin=2) if log.exists() else np.array(read_card(folder)["history"])
+        )
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["agent", "step", "return"])

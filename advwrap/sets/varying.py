@@ -120,11 +120,13 @@ class Scaled:
 
     def contains(self, delta: Tensor) -> Tensor:
         """Which rows lie in their share of the set."""
-        return self.within.contains(divide(delta, self.share.to(delta)))
+        return self.within.contains(divide(delta.double(), self.share.double()))
 
     def _by(self, nearest: Callable[[Tensor], Tensor], delta: Tensor) -> Tensor:
-        c = self.share.to(delta)
-        return torch.where(c > 0, c * nearest(delta / c.clamp_min(torch.finfo(c.dtype).tiny)), torch.zeros_like(delta))
+        # In float64, where a quotient by a small share does not overflow.
+        c = self.share.double()
+        near = c * nearest(delta.double() / torch.where(c > 0, c, 1.0))
+        return torch.where(c > 0, near, 0.0).to(delta.dtype)
 
     def _times(self, delta: Tensor) -> Tensor:
         return self.share.to(delta) * delta

@@ -52,8 +52,7 @@ def test_a_share_of_a_set_is_the_set_with_a_share_of_the_radius(within, delta, s
     share = Varying(within, by_row).at(delta, None)
     for row, c in enumerate(SHARES.tolist()):
         alone = Scaled(within, torch.tensor([[c]]))
-        for now, one in ((share.project(delta)[row], alone.project(delta[row : row + 1])[0]),):
-            torch.testing.assert_close(now, one)
+        torch.testing.assert_close(share.project(delta)[row], alone.project(delta[row : row + 1])[0])
     inside = share.project(delta)
     assert (inside[0] == 0).all()
     torch.testing.assert_close(inside[2], within.project(delta)[2])
@@ -96,6 +95,17 @@ def test_every_attack_stays_in_its_share(attack):
     assert moved[0] == 0
     assert 0 < moved[1] <= 0.125 + 1e-6
     assert 0.125 < moved[2] <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("ball", [LinfBall, L2Ball, L1Ball])
+def test_next_to_nothing_is_left(ball, dtype):
+    """A share of 1e-30 is no zero, and no reason for NaN."""
+    share = Varying(ball(1.0), lambda clean, context: torch.full((2,), 1e-30, dtype=torch.float64))
+    clean = torch.tensor([[100.0, -3.0], [0.0, 1.0]], dtype=dtype)
+    for attack in (PGD(low_sum(), within=share, steps=2), Noise(share)):
+        assert attack(clean, generator=Streams.seeded([0, 1])).isfinite().all()
+    assert float(share.at(clean, None).project(clean).double().abs().max()) < 1.0001e-30
 
 
 def test_images_and_radii_per_feature():
