@@ -144,3 +144,25 @@ def test_one_process_has_room_for_many_compiled_updates() -> None:
         update = Update(losses, torch.optim.SGD(params, lr=1.0), compile=True)
         update(batch())
         torch.testing.assert_close(losses[-1].b.data, torch.tensor([-1.0, -2.0]))
+
+
+class Factor(nn.Module):
+    """A term with a number that somebody may change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.factor = nn.Parameter(torch.ones(())), 2.0
+
+    def forward(self, batch: TensorDict) -> TensorDict:
+        return TensorDict({"loss_a": self.factor * self.a})
+
+
+def test_a_compiled_update_sees_what_changes_in_its_losses() -> None:
+    """A number in a loss is a constant of the graph, and a change of it makes another one."""
+    loss = Factor()
+    update = Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), compile=True)
+    found = []
+    for loss.factor in (2.0, 3.0):
+        update(batch())
+        found.append(loss.a.item())
+    assert found == [-1.0, -4.0]
