@@ -143,3 +143,15 @@ def better(x: Tensor, value: Tensor, best: Tensor, highest: Tensor) -> tuple[Ten
     """Per row, the better of two points and its score; NaN never wins."""
     improved = value > highest
     return torch.where(per_row(improved, x), x, best), torch.where(improved, value, highest)
+
+
+def strongest(x: Tensor, value: Tensor, n: int) -> Tensor:
+    """Per row, the best of n points, whose batches lie one behind the other; NaN never wins.
+
+    Shapes: x [n B, ...], value [n B] -> [B, ...].
+    """
+    points, values = x.reshape(n, -1, *x.shape[1:]), value.reshape(n, -1)
+    best, highest = points[0], values[0].nan_to_num(nan=-torch.inf)
+    for point, found in zip(points[1:], values[1:], strict=True):
+        best, highest = better(point, found, best, highest)
+    return best

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evaluate, gradient
+from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evaluate, gradient, strongest
+from advwrap.attacks.copied_rows import CopiedContext, copies
 from advwrap.attacks.inference import differentiable
 from advwrap.attacks.region import AnySet, BallRegion, check_batch, region
 from advwrap.errors import check, check_integer
-from advwrap.objectives import Objective, Score
+from advwrap.objectives import Objective
 from advwrap.objectives.checking import check_objective
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
@@ -108,13 +109,13 @@ class PGD:
         steps: Number of gradients.
         step_size: Fraction of the radius per step: a number or a function of the iteration; 2.5 / steps by default.
             In the L2 ball a linear objective is approached by a factor 1 / (1 + step_size) per step.
-        restarts: Independent searches; the best result per row is kept.
+        restarts: Independent searches, in one batch; the best result per row is kept.
         best: Whether to return the best iterate of all, the clean input included, instead of the last one. It costs two
             more evaluations and can never be weaker than no attack.
         random_start: The random start fills this fraction of the set around the clean input; 0 starts at the clean
             input itself, where the gradient of a divergence is 0.
 
-    Shapes: [B, ...] -> [B, ...]. Memory does not grow with `steps`.
+    Shapes: [B, ...] -> [B, ...]. Memory grows with `restarts`, not with `steps`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -155,26 +156,20 @@ class PGD:
         """Perturb a batch."""
         area = _ball(clean, self.within, bounds, context)
         streams = as_streams(generator, area.clean)
-        score = self.objective(area.clean, context)
+        n, many = self.restarts, area
+        start = torch.cat([self._start(area, streams) for _ in range(n)])
+        if n > 1:  # all searches in one batch, of copies of the rows: of few rows it takes hardly longer than one
+            context = None if context is None else CopiedContext(context, n)
+            many = _ball(copies(area.clean, n), self.within, bounds, context)
+        score = self.objective(many.clean, context)
         step_size = 2.5 / self.steps if self.step_size is None else self.step_size
         if self.best:
-            return area.seal(self._best_of_all(score, area, streams, step_size))
-        x = ascend(score, area, self._start(area, streams), steps=self.steps, step_size=step_size)
-        if self.restarts == 1:
-            return area.seal(x)
-        highest = evaluate(score, x)
-        for _ in range(self.restarts - 1):
-            again = ascend(score, area, self._start(area, streams), steps=self.steps, step_size=step_size)
-            x, highest = better(again, evaluate(score, again), x, highest)
-        return area.seal(x)
-
-    def _best_of_all(self, score: Score, area: BallRegion, streams: Streams, step_size: StepSize) -> Tensor:
-        best, highest = area.clean, evaluate(score, area.clean)
-        for _ in range(self.restarts):
-            start = self._start(area, streams)
-            x, value = ascend_best(score, area, start, steps=self.steps, step_size=step_size)
-            best, highest = better(x, value, best, highest)
-        return best
+            x, value = ascend_best(score, many, start, steps=self.steps, step_size=step_size)
+            x, value = better(x, value, many.clean, evaluate(score, many.clean))
+        else:
+            x = ascend(score, many, start, steps=self.steps, step_size=step_size)
+            value = evaluate(score, x) if n > 1 else x
+        return area.seal(x if n == 1 else strongest(x, value, n))
 
     def _start(self, area: BallRegion, streams: Streams) -> Tensor:
         if self.random_start == 0:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from advwrap.attacks.copied_rows import CopiedContext, copies, streams_of_copies
 from advwrap.attacks.region import AnySet, Region, region
 from advwrap.errors import check
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.sets.coefficient import Coefficient, check_coefficient, present
-from advwrap.targets.copies import CopiedContext, copies, streams_of_copies
 from advwrap.targets.soft_value import SoftValue
 from advwrap.victims import AnyCritic, AnyPolicy, Context
 
