@@ -175,7 +175,9 @@ def action_box(space: gym.Space[Any], env: str, *, discrete: str = "DiscreteSAC"
 
 def check_radius(epsilon: float) -> None:
     """Refuse a defence within an empty ball."""
-    check(epsilon > 0, f"`epsilon` must be > 0, got {epsilon}.", fix="Undefended() for no defence.")
+    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)):
+        raise TypeError(f"`epsilon` must be a number, got {epsilon!r}. Fix: 0.1.")
+    check(epsilon > 0, f"`epsilon` must be > 0, got {epsilon}.", fix="Undefended() (the command: sac) for no defence.")
 
 
 def check_share(name: str, share: float) -> None:

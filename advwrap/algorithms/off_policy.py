@@ -95,7 +95,7 @@ class OffPolicy(ABC):
     device: str = field(default="cpu", kw_only=True)
     compile: bool = field(default=False, kw_only=True)
     evaluate_every: int = field(default=2_500, kw_only=True)
-    checkpoint_every: int = field(default=10_000, kw_only=True)
+    checkpoint_every: int = field(default=5_000, kw_only=True)
     log_every: int = field(default=1_000, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 
@@ -123,6 +123,13 @@ class OffPolicy(ABC):
         check(self.learning_rate > 0, f"`learning_rate` must be > 0, got {self.learning_rate}.")
         check(self.reward_scale > 0, f"`reward_scale` must be > 0, got {self.reward_scale}.")
         check(self.random_steps >= 0, f"`random_steps` must be >= 0, got {self.random_steps}.")
+        check(
+            self.random_steps <= self.steps,
+            f"`random_steps` must be <= `steps` ({self.steps}), got {self.random_steps}: nothing would be learned.",
+            fix=f"random_steps={self.steps // 10}.",
+        )
+        if not hasattr(self.defence, "harden"):
+            raise TypeError(f"`defence` must be a defence, got {self.defence!r}. Fix: ValtEps(0.1), ...")
         check(all(units >= 1 for units in self.hidden), f"`hidden` must hold sizes >= 1, got {self.hidden}.")
         check(0 <= self.seed < 2**32, f"`seed` must be in [0, 2**32), got {self.seed}.")
 
@@ -433,4 +440,5 @@ class _Same:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         other = {name: value for name, value in state["config"].items() if self.card["config"].get(name) != value}
-        check(state == self.card, f"it was made with {other or state}.")
+        here = {name: self.card["config"].get(name) for name in other}
+        check(state == self.card, f"it was made with {other}, not {here}" if other else f"it was made with {state}")

@@ -243,4 +243,7 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy:
         }
         if learner is SAC:
             arguments["target_entropy"] = task.target_entropy
-    return learner(env, defence(task), **{**arguments, **changes})
+    arguments |= changes
+    if "random_steps" not in changes:
+        arguments["random_steps"] = min(arguments.get("random_steps", 1_000), int(arguments["steps"]) // 10)
+    return learner(env, defence(task), **arguments)

@@ -40,7 +40,7 @@ def to_json(config: OffPolicy) -> str:
 
     Example:
         >>> from advwrap.algorithms import SAC, ValtEps
-        >>> config = SAC("Pendulum-v1", ValtEps(0.1), steps=100)
+        >>> config = SAC("Pendulum-v1", ValtEps(0.1), steps=2_000)
         >>> from_json(to_json(config)) == config
         True
     """

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tyro
+from gymnasium.error import Error as GymnasiumError
 
 from advwrap.cli.catalogue import catalogue
 from advwrap.cli.demo import demo
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     each_deprecation_once()
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="advwrap", args=arguments)
-    except (ValueError, TypeError, KeyError) as mistake:
+    except (ValueError, TypeError, KeyError, GymnasiumError) as mistake:
         message = mistake.args[0] if mistake.args else mistake
         sys.stderr.write(f"advwrap: {message}\n")
         raise SystemExit(2) from mistake

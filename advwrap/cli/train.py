@@ -34,6 +34,7 @@ def train(
     best: bool = False,
     device: str | None = None,
     compile: tyro.conf.DisallowNone[bool | None] = None,  # noqa: A002 - the field's word; None: the preset's
+    checkpoint_every: int | None = None,
 ) -> None:
     """Train an agent, and write agent.safetensors, agent.json and the log.
 
@@ -59,9 +60,10 @@ def train(
         device: Where networks and replay buffer live: cpu, cuda, cuda:1.
         compile: Compile the update into one graph, or not: slow to begin, then about twice as fast. By default it is
             compiled for the tasks of the paper and for no others.
+        checkpoint_every: Environment steps between two checkpoints: what a kill can cost. By default 5000.
     """
     torch.set_num_threads(1)  # small networks are slower with more
-    given = {"steps": steps, "compile": compile, "device": device}
+    given = {"steps": steps, "compile": compile, "device": device, "checkpoint_every": checkpoint_every}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if like is None:
         config = preset(name, env, **changes)
@@ -83,6 +85,8 @@ def train(
 def run(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None, best: bool) -> TrainedAgent:
     """Train with a progress bar, and save the last weights or the best by the score that suits the configuration."""
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "last.pt").exists():
+        Console().print(f"going on from the checkpoint in {out}")
     with progress(f"training on {config.env}", total=config.steps) as advance:
         agent = config.train(start, out=out, score=scoring(config) if best else None, advance=advance)
     save_agent(out, agent)

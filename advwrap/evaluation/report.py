@@ -63,6 +63,7 @@ def markdown(results: Results) -> str:
     for epsilon in results.epsilons:
         if several:
             parts += _section(over_seeds(results, epsilon))
+        if has_seeds(results, at_least=3):  # of two seeds it would be the weaker one
             median = by_attack(median_seed(results, epsilon), epsilon)
             parts += _section(replace(median, title=f"Median seed at epsilon {epsilon:g}"))
         parts += _section(by_attack(results, epsilon))

@@ -29,9 +29,9 @@ def methods(results: Results) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def has_seeds(results: Results) -> bool:
-    """Whether any method was trained more than once."""
-    return any(len(agents) > 1 for agents in methods(results).values())
+def has_seeds(results: Results, at_least: int = 2) -> bool:
+    """Whether any method was trained so many times."""
+    return any(len(agents) >= at_least for agents in methods(results).values())
 
 
 def median_seed(results: Results, epsilon: float) -> Results:

@@ -30,10 +30,11 @@ class OverHorizon:
 
     |d_t / eps|_p^p <= 1 - sum of what was spent,   or  (1 - sum of what was spent) / h
 
-    Source: the budgets of the look-ahead attack (LAS) of Lee et al., *Spatiotemporally constrained action space
-        attacks on deep reinforcement learning agents*, AAAI 2020. Theirs divides the budget by simulating the H steps
-        ahead in a copy of the environment; ours does not look into the future. One step alone,
-        ``PGD(LowValue(critic=...), within=L2Ball(eps))``, is their myopic attack (MAS).
+    Source: Lee et al.,
+        *Spatiotemporally constrained action space attacks on deep reinforcement learning agents*, AAAI 2020: the
+        budgets of their look-ahead attack (LAS), which divides them by simulating the H steps ahead in a copy of the
+        environment; ours does not look into the future. One step alone, ``PGD(LowValue(critic=...),
+        within=L2Ball(eps))``, is their myopic attack (MAS).
 
     Args:
         within: The ball of all H steps together, an `L1Ball` or `L2Ball`.
@@ -63,7 +64,10 @@ class OverHorizon:
 
     def __post_init__(self) -> None:
         if not isinstance(self.within, (L1Ball, L2Ball)):
-            raise TypeError(f"`within` must be an L1Ball or L2Ball, whose budget steps can share, got {self.within!r}.")
+            raise TypeError(
+                f"`within` must be an L1Ball or L2Ball, whose budget steps can share, got {self.within!r}. "
+                "Fix: L2Ball(eps); in an L-infinity ball each step has all of it anyway."
+            )
         check_integer("steps", self.steps, least=1)
 
     @property

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advwrap.errors import check
+
 Weights = Callable[[], tuple[Tensor, Tensor | None]]
 """Returns the present weight [out, in] and bias [out], or those of an ensemble, [E, out, in] and [E, out]."""
 
@@ -33,6 +35,11 @@ class Affine:
         weight, bias = self.weights()
         if torch.is_grad_enabled():  # the weights are constants of the attack
             weight, bias = weight.detach(), None if bias is None else bias.detach()
+        check(
+            x.shape[-1] == weight.shape[-1],
+            f"a layer of the victim or of its critic takes {weight.shape[-1]} features, got {x.shape[-1]}.",
+            fix="the network of this task; a critic of actions reads the observation and the action, side by side.",
+        )
         if weight.ndim == 2:
             return F.linear(x, weight, bias), weight
         x = x.expand(weight.shape[0], -1, -1) if x.ndim == 2 else x

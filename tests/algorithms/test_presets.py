@@ -115,3 +115,13 @@ def test_an_unknown_name_suggests_those_that_are_close() -> None:
 def test_an_unknown_name_like_none_suggests_nothing() -> None:
     with pytest.raises(ValueError, match=r"got 'xyz'\.$"):
         preset("xyz", "Hopper-v5")
+
+
+def test_a_short_training_learns_too() -> None:
+    """Of few steps, at most a tenth is random; where somebody asks for more random steps than steps, it is refused."""
+    assert preset("sac", "HalfCheetah-v5").random_steps == 5_000
+    assert preset("sac", "HalfCheetah-v5", steps=2_000).random_steps == 200
+    assert preset("td3", "Pendulum-v1", steps=2_000).random_steps == 200
+    assert preset("td3", "Pendulum-v1", steps=2_000, random_steps=7).random_steps == 7
+    with pytest.raises(ValueError, match=r"nothing would be learned. Fix: random_steps=50"):
+        SAC("Pendulum-v1", steps=500)

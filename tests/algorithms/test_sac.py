@@ -103,7 +103,7 @@ def test_going_on_from_an_agent_begins_with_its_networks() -> None:
 def test_going_on_from_an_agent_of_other_sizes() -> None:
     first = SAC(TASK, **TINY).train()
     with pytest.raises(ValueError, match="`start` must have hidden layers"):
-        SAC(TASK, steps=120).train(first)
+        SAC(TASK, steps=120, random_steps=20).train(first)
 
 
 def test_going_on_from_an_agent_of_another_kind() -> None:

@@ -103,7 +103,7 @@ def test_evaluate_groups_seeds_and_goes_on(tmp_path: Path, capsys: pytest.Captur
         patch.setattr(RobustSarsaScan, "__call__", lambda self, agent, epsilon: Noise(LinfBall(epsilon)))
         main([*command, "--out", str(tmp_path)])
         kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
-        assert len(kept) == 2 * (1 + 4)
+        assert len(kept) == 2 * (1 + 5)
         main([*command, "--out", str(tmp_path)])
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()} == kept
     assert "Mean over seeds" in capsys.readouterr().out
@@ -169,3 +169,32 @@ def test_a_wrong_folder_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.
     assert said.startswith("advwrap: `")
     assert "advwrap train" in said
     assert "\n" not in said
+
+
+def test_a_task_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "sac", "--env", "InvertedPendulm-v5", "--out", str(tmp_path / "a")])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("advwrap: ")
+    assert "InvertedPendulum" in said
+    assert "Traceback" not in said
+
+
+def test_a_training_says_that_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "train",
+        "sac",
+        "--env",
+        "Pendulum-v1",
+        "--steps",
+        "200",
+        "--checkpoint-every",
+        "80",
+        "--out",
+        str(tmp_path),
+    ]
+    main(command)
+    assert "going on" not in capsys.readouterr().out
+    main(command)
+    assert "going on from the checkpoint" in capsys.readouterr().out

@@ -226,3 +226,12 @@ class TestCopies:
                 setattr(owner, name.rpartition(".")[2], nn.Parameter(value))
         assert torch.equal(policy.mean(x), here)
         assert torch.equal(there.mean(x), here)
+
+
+def test_a_network_of_another_task_is_named() -> None:
+    """The commonest mistake; torch would speak of mat1 and mat2."""
+    observation = torch.zeros(2, 3)
+    with pytest.raises(ValueError, match=r"of the victim or of its critic takes 4 features, got 3\. Fix: the network"):
+        PGD(ActionShift(nn.Linear(4, 1)), within=LinfBall(0.1))(observation)
+    with pytest.raises(ValueError, match="takes 4 features, got 5"):
+        PGD(LowValue(nn.Linear(3, 2), nn.Linear(4, 1)), within=LinfBall(0.1))(observation)
