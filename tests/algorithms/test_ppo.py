@@ -138,7 +138,7 @@ def test_an_agent_is_saved_and_its_task_is_made_again_where_it_has_an_id(env, wr
     agent = PPO(env, wrap=wrap, **{**SHORT, "steps": 64}).train()
     save_agent(tmp_path, agent)
     read = load_agent(tmp_path)
-    assert read.card == agent.card
+    assert {name: value for name, value in read.card.items() if name != "made"} == agent.card
     assert torch.equal(weights(read), weights(agent))
     if made_again:
         space = read.make_env().action_space

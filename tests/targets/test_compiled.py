@@ -13,6 +13,8 @@ from tests.compiled import assert_one_graph
 from tests.targets.test_soft_backup import transitions
 from tests.targets.test_soft_value import FEATURES, sac
 
+pytestmark = pytest.mark.slow
+
 BALL = LinfBall(0.25)
 GAMMA = 0.99
 TARGETS = {
@@ -57,15 +59,11 @@ def one_graph(make):
     return assert_one_graph(*(make(side) for side in sides), transitions, advance)
 
 
-FAST = "epsilon-worst"  # the others take half a minute each
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != FAST)) for name in TARGETS])
+@pytest.mark.parametrize("name", TARGETS)
 def test_targets(name):
     one_graph(lambda parts: parts.update([parts.loss], parts.loss, prepare=[TARGETS[name](parts)]))
 
 
-@pytest.mark.slow
 def test_adversary_loss():
     gradients = one_graph(lambda parts: parts.update([parts.fit], parts.adversary, parts.loss))
     trained = len(list(Parts().adversary.parameters()))
