@@ -56,7 +56,7 @@ def logged(folder: Path) -> dict[str, list[str]]:
     return {file.name: file.read_text().splitlines() for file in sorted((folder / "log" / "scalars").glob("*.csv"))}
 
 
-SLOW = ("WocaR", "TD3", "PA alternating", "PR-MDP")
+SLOW = ("WocaR", "TD3", "VALT-SOFT", "PA alternating", "PR-MDP")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TRAININGS])
