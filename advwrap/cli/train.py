@@ -118,6 +118,6 @@ def smaller(config: OffPolicy, *, steps: int) -> OffPolicy:
     return replace(
         config,
         steps=steps,
-        random_steps=max(int(config.random_steps * share), config.frames_per_batch),
+        random_steps=min(max(int(config.random_steps * share), config.frames_per_batch), steps),
         evaluate_every=max(int(config.evaluate_every * share), config.frames_per_batch),
     )
