@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from advwrap.attacks.some_rows import OtherRows
 from advwrap.randomness import Streams, fold
 
 
@@ -31,7 +31,7 @@ def streams_of_copies(streams: Streams, n: int) -> Streams:
     return Streams(fold(keys, np.arange(n)[:, None]).reshape(-1))
 
 
-class CopiedContext(Mapping[Any, Any]):
+class CopiedContext(OtherRows):
     """A context whose tensors have the rows of all copies; each is copied when it is read.
 
     Args:
@@ -45,23 +45,9 @@ class CopiedContext(Mapping[Any, Any]):
     """
 
     def __init__(self, context: Any, n: int) -> None:
-        self.context, self.n = context, n
+        super().__init__(context)
+        self.n = n
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        """The copied rows of an entry."""
-        value = self.context.get(key, None)
-        if value is None:
-            return default
-        return copies(value, self.n) if isinstance(value, Tensor) else value
-
-    def __getitem__(self, key: Any) -> Any:
-        value = self.get(key)
-        if value is None:
-            raise KeyError(key)
-        return value
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.context.keys())
-
-    def __len__(self) -> int:
-        return len(list(self.context.keys()))
+    def rows_of(self, value: Tensor) -> Tensor:
+        """All copies."""
+        return copies(value, self.n)

@@ -157,7 +157,8 @@ class PGD:
         area = _ball(clean, self.within, bounds, context)
         streams = as_streams(generator, area.clean)
         n, many = self.restarts, area
-        start = torch.cat([self._start(area, streams) for _ in range(n)])
+        starts = [self._start(area, streams) for _ in range(n)]
+        start = starts[0] if n == 1 else torch.cat(starts)
         if n > 1:  # all searches in one batch, of copies of the rows: of few rows it takes hardly longer than one
             context = None if context is None else CopiedContext(context, n)
             many = _ball(copies(area.clean, n), self.within, bounds, context)
