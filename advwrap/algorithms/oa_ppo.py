@@ -57,8 +57,8 @@ class RobustAdvantage:
             older statistics.
         learning_rate: Of the robust critics.
         tau: Share of the new weights in their target networks per update.
-        steps: Gradient steps of the search for the worst action, per start.
-        restarts: Starts of the search.
+        steps: Gradient steps of the search for the worst action (`worst_action`).
+        restarts: Starts of the search, for every critic.
 
     Example:
         >>> from advwrap.algorithms import PPO
@@ -76,8 +76,8 @@ class RobustAdvantage:
     keep: int = 20_000
     learning_rate: float = 1e-3
     tau: float = 0.02
-    steps: int = 5
-    restarts: int = 2
+    steps: int = 3
+    restarts: int = 1
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)

@@ -45,8 +45,8 @@ class OAPI:
         at_worst: Whether the actor is raised at the worst action, which improves the worst case; the plain reading of
             the paper, U(s, pi(s)), does not.
         surgery: "pcgrad" (neither objective is harmed), "nominal" (the nominal one is not) or "none".
-        steps: Gradient steps of the search for the worst action, per start; the paper has 15 to 20 from one start.
-        restarts: Starts of the search.
+        steps: Gradient steps of the search for the worst action (`worst_action`); the paper has 15 to 20.
+        restarts: Starts of the search, for every critic.
         smoothed: Whether the robust target is taken around the action that the learner's own target is made of (TD3's
             noisy target action, a sample of SAC's policy) instead of the policy's mean.
 
@@ -60,8 +60,8 @@ class OAPI:
     omega: float = 0.5
     at_worst: bool = True
     surgery: str = "pcgrad"
-    steps: int = 5
-    restarts: int = 2
+    steps: int = 3
+    restarts: int = 1
     smoothed: bool = True
 
     def __post_init__(self) -> None:

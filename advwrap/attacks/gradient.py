@@ -111,7 +111,7 @@ class PGD:
             In the L2 ball a linear objective is approached by a factor 1 / (1 + step_size) per step.
         restarts: Independent searches, in one batch; the best result per row is kept.
         best: Whether to return the best iterate of all, the clean input included, instead of the last one. It costs two
-            more evaluations and can never be weaker than no attack.
+            more evaluations (one, where the search starts at the clean input) and can never be weaker than no attack.
         random_start: The random start fills this fraction of the set around the clean input; 0 starts at the clean
             input itself, where the gradient of a divergence is 0.
 
@@ -166,7 +166,8 @@ class PGD:
         step_size = 2.5 / self.steps if self.step_size is None else self.step_size
         if self.best:
             x, value = ascend_best(score, many, start, steps=self.steps, step_size=step_size)
-            x, value = better(x, value, many.clean, evaluate(score, many.clean))
+            if self.random_start > 0:  # else it is the first iterate
+                x, value = better(x, value, many.clean, evaluate(score, many.clean))
         else:
             x = ascend(score, many, start, steps=self.steps, step_size=step_size)
             value = evaluate(score, x) if n > 1 else x

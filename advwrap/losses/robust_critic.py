@@ -43,8 +43,8 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
     being attacked from the next step on, so replayed data need no adversary, and the robust value of a policy is
     min over d of U(s, mu(s) + d): raising U(s, mu(s)) itself (``at_worst=False``, the plain reading) does not improve
     it monotonically. The gradient of L_pi is that of U at the worst action (Danskin), and 0 where the executed action
-    is pinned by the limit of the actuator. As in TD3 the actor follows the first critic alone, at the worst action of
-    the least of them.
+    is pinned by the limit of the actuator. As in TD3 the actor follows the first critic alone, at that one's worst
+    action.
 
     Source: OA-PI, arXiv 2507.03372 (known to us from a digest); what it leaves open is decided in docs/oa-pi.md.
 
@@ -69,7 +69,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         ("next", "terminated"), "priority_weight" where there is one.
 
     Writes: nothing; returns ``"loss_robust_qvalue"`` and, with an actor, ``"loss_robust_actor"`` and, for the log,
-        ``"robust_value"`` (mean U_1 where the actor is trained) and ``"action_damage"`` (how much of the least U that
+        ``"robust_value"`` (mean U_1 where the actor is trained) and ``"action_damage"`` (how much of U_1 that
         perturbation takes from mu(s); 0 with ``at_worst=False``).
 
     Raises:
@@ -125,8 +125,9 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         )
         make_functional(self, qvalue, num_qvalue_nets, target=True)
         self.robust, self.robust_target = LossCritic(self), LossCritic(self, target=True)
+        self.raised = LossCritic(self, member=0)
         solve = partial(worst_action, within=within) if solver is None else solver
-        self.attack, self.target_attack = solve(self.robust), solve(self.robust_target)
+        self.attack, self.target_attack = solve(self.raised), solve(self.robust_target)
         self.within, self.bounds, self.next_action, self.gamma = within, bounds, next_action, gamma
         self.at_worst, self.loss_function = at_worst, loss_function
         self.streams = CallStreams(salted(seed, "RobustCriticLoss"))
@@ -141,13 +142,13 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
             if self.policy is None:
                 return TensorDict({"loss_robust_qvalue": error}, [])
             intended, executed, state = self._executed(tensordict)
-            reached = self.robust(state, executed)
+            reached = self.raised(state, executed)[0]
         with torch.no_grad():
-            damage = self.robust(state, intended).amin(0) - reached.amin(0)
+            damage = self.raised(state, intended)[0] - reached
         out = {
             "loss_robust_qvalue": error,
-            "loss_robust_actor": weighted_mean(-reached[0], tensordict),
-            "robust_value": reached[0].detach().mean(),
+            "loss_robust_actor": weighted_mean(-reached, tensordict),
+            "robust_value": reached.detach().mean(),
             "action_damage": damage.mean(),
         }
         return TensorDict(out, [])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from advwrap.errors import check
 from advwrap.victims.network import Network
 from advwrap.victims.policy import Context
 
@@ -24,6 +25,20 @@ class Critic(Protocol):
                 for V.
             context: What else the critic reads.
         """
+        ...
+
+
+@runtime_checkable
+class Ensemble(Critic, Protocol):
+    """Critics that can also be asked one by one, for the price of one of them per row."""
+
+    @property
+    def members(self) -> int:
+        """How many there are."""
+        ...
+
+    def apart(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
+        """Values of E B rows, each by one member: the first B by the first one. Shape [E B]."""
         ...
 
 
@@ -50,6 +65,22 @@ class NetworkCritic:
         inputs = (observation,) if action is None else (observation, action)
         outputs = [net(*inputs) for net in self.networks]
         return torch.cat([ensemble(out, observation.shape[0]) for out in outputs])
+
+    @property
+    def members(self) -> int:
+        """How many networks there are."""
+        return len(self.networks)
+
+    def apart(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
+        """Values of E B rows, each by one member: the first B by the first one. Shape [E B]."""
+        given = (observation,) if action is None else (observation, action)
+        parts = zip(*(value.chunk(self.members) for value in given), strict=True)
+        outputs = [ensemble(net(*part), len(part[0])) for net, part in zip(self.networks, parts, strict=True)]
+        check(
+            all(len(out) == 1 for out in outputs),
+            f"every network of a list must be one critic, got {[len(out) for out in outputs]} values per row.",
+        )
+        return torch.cat(outputs, 1)[0]
 
 
 class TabularCritic:

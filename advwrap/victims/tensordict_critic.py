@@ -69,13 +69,14 @@ class LossCritic:
     Args:
         loss: A TorchRL loss with a `qvalue_network`, `value_network` or `critic_network`.
         target: Whether to read the target network instead.
+        member: Which one of an ensemble to read, alone; all by default.
         fast: Whether to look for the stacked raw-tensor path; False serves comparisons.
 
     Raises:
         ValueError: If the loss has none of these networks.
     """
 
-    def __init__(self, loss: LossModule, *, target: bool = False, fast: bool = True) -> None:
+    def __init__(self, loss: LossModule, *, target: bool = False, member: int | None = None, fast: bool = True) -> None:
         names = [name for name in _NETWORKS if getattr(loss, f"{name}_params", None) is not None]
         if not names:
             raise ValueError(
@@ -83,7 +84,7 @@ class LossCritic:
                 "Fix: pass the critic module itself."
             )
         # The loss is not registered anywhere: only read.
-        self.loss, self.name, self.prefix = loss, names[0], "target_" if target else ""
+        self.loss, self.name, self.prefix, self.member = loss, names[0], "target_" if target else "", member
         self.template: TensorDictModuleBase = getattr(loss, self.name)
         self.modal = mode_dependent(self.template)
         self.chain = self._stacked() if fast else None
@@ -93,31 +94,57 @@ class LossCritic:
         """The present parameters, stacked [E, ...] for an ensemble."""
         return getattr(self.loss, f"{self.prefix}{self.name}_params")
 
+    @property
+    def members(self) -> int:
+        """How many critics are read."""
+        stacked = getattr(self.loss, f"{self.name}_params").batch_size  # those of the targets may not be asked for yet
+        return stacked[0] if stacked and self.member is None else 1
+
     def __call__(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
         """Values, shape [E, B]."""
         keys = self.template.in_keys
         inputs = _arrange(keys, observation, action, context)
         if self.chain is not None:
-            joined = torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]
-            return _per_action(self.chain(joined.to(self.chain.dtype)), keys, action)
+            return _per_action(self._through_chain(inputs), keys, action)
         return _per_action(self._through_tensordict(inputs), keys, action)
 
-    def _through_tensordict(self, inputs: Sequence[Tensor]) -> Tensor:
+    def apart(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
+        """Values of E B rows, each by one member: the first B by the first one. Shape [E B]."""
+        keys, n = self.template.in_keys, self.members
+        if n == 1:
+            return self(observation, action, context)[0]
+        inputs = [torch.unflatten(value, 0, (n, -1)) for value in _arrange(keys, observation, action, context)]
+        values = self._through_chain(inputs) if self.chain is not None else self._through_tensordict(inputs, rows=0)
+        return _per_action(values.flatten(0, 1).unsqueeze(0), keys, action)[0]
+
+    def _through_chain(self, inputs: Sequence[Tensor]) -> Tensor:
+        assert self.chain is not None
+        joined = torch.cat(list(inputs), -1) if len(inputs) > 1 else inputs[0]
+        return self.chain(joined.to(self.chain.dtype))
+
+    def _through_tensordict(self, inputs: Sequence[Tensor], rows: int | None = None) -> Tensor:
+        """The members' values; `rows` is the axis of the inputs that has a batch per member, if one has."""
         params = self.params.data
+        stacked = bool(params.batch_size)
         weights = dict(params.flatten_keys(".").items())
+        if stacked and self.member is not None:
+            weights = {name: weight[self.member] for name, weight in weights.items()}
         dtype = next(p.dtype for p in weights.values() if p.is_floating_point())
-        data = TensorDict({}, batch_size=inputs[0].shape[:1], device=inputs[0].device)
-        for key, value in zip(self.template.in_keys, inputs, strict=True):
-            data.set(key, value.to(dtype) if value.is_floating_point() else value)
+        inputs = [value.to(dtype) if value.is_floating_point() else value for value in inputs]
         out = _value_key(self.template)
 
-        def run(member: dict[str, Tensor]) -> Any:
+        def run(member: dict[str, Tensor], *given: Tensor) -> Any:
+            data = TensorDict({}, batch_size=given[0].shape[:1], device=given[0].device)
+            for key, value in zip(self.template.in_keys, given, strict=True):
+                data.set(key, value)
             # Unlike tensordict's `to_module`, it gives the module its own parameters back also after an exception.
-            return functional_call(self.template, member, (data.copy(),)).get(out)
+            return functional_call(self.template, member, (data,)).get(out)
 
+        each: Any = run
+        if stacked and self.member is None:
+            each = torch.vmap(run, in_dims=(0, *[rows] * len(inputs)), randomness="different")
         with quietly(self.modal):
-            each = torch.vmap(run, randomness="different") if params.batch_size else run
-            values: Tensor = each(weights)
+            values: Tensor = each(weights, *inputs)
         return values
 
     def _stacked(self) -> Chain | None:
@@ -142,8 +169,11 @@ class _Stack:
     path: tuple[str, ...]
 
     def __call__(self) -> tuple[Tensor, Tensor | None]:
-        params = self.critic.params
-        return params.get((*self.path, "weight")), params.get((*self.path, "bias"), None)
+        params, member = self.critic.params, self.critic.member
+        weight, bias = params.get((*self.path, "weight")), params.get((*self.path, "bias"), None)
+        if member is None or not params.batch_size:
+            return weight, bias
+        return weight[member], None if bias is None else bias[member]
 
 
 def from_module(module: TensorDictModuleBase | LossModule) -> Critic:

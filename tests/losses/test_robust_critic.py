@@ -169,20 +169,47 @@ def test_plain_raises_the_value_of_the_intended_action():
     assert robust()(data)["action_damage"] > 0.0
 
 
-def test_the_solver_against_a_grid():
-    """Two starts of five falling steps against brute force, on curved twins with three actions."""
+@pytest.mark.parametrize("name", ["target", "actor"])
+def test_the_solver_against_a_grid(name):
+    """Three falling steps against brute force, on curved critics with three actions: the least of the twins, in the
+    target; the first one, which the actor follows.
+    """
     loss, data = robust(num_qvalue_nets=2, within=LinfBall(0.5)), batch()
+    critic, attack = {
+        "target": (loss.robust_target, loss.target_attack),
+        "actor": (lambda *args: loss.robust(*args)[:1], loss.attack),
+    }[name]
     state = data["observation"]
     action = draw(8, ACTIONS, seed=9).clamp(-1, 1)
-    found = loss.robust(state, loss._attacked(loss.attack, action, state, loss.reading.rows(data))).amin(0)
+    found = critic(state, loss._attacked(attack, action, state, loss.reading.rows(data))).amin(0)
     axis = torch.linspace(-0.5, 0.5, 21)
     offsets = torch.cartesian_prod(axis, axis, axis)
-    grid = torch.stack([loss.robust(state, (action + d).clamp(-1, 1)).amin(0) for d in offsets]).amin(0)
-    clean = loss.robust(state, action).amin(0)
+    grid = torch.stack([critic(state, (action + d).clamp(-1, 1)).amin(0) for d in offsets]).amin(0)
+    clean = critic(state, action).amin(0)
     assert (found <= clean).all()
     share = (clean - found) / (clean - grid)
     assert (share > 0.98).float().mean() >= 0.8
     assert share.mean() > 0.95
+
+
+@pytest.mark.parametrize("given", ["one by one", "together"])
+def test_every_critic_finds_its_own_way_down(given):
+    """The least critic at the action falls to the right, by little; the other one to the left, by much."""
+
+    def gentle(observation, action):
+        return -0.1 * action[:, 0] - 1.0
+
+    def steep(observation, action):
+        return 3.0 * action[:, 0]
+
+    def both(observation, action):
+        return torch.stack([gentle(observation, action), steep(observation, action)])
+
+    critic, found = {"one by one": ([gentle, steep], -0.5), "together": (both, 0.5)}[given]
+    attack = worst_action(critic, within=LinfBall(0.5), steps=3)
+    state = torch.zeros(4, 2)
+    executed = attack(torch.zeros(4, 1), context={"observation": state}, bounds=BOX)
+    torch.testing.assert_close(executed, torch.full((4, 1), found))
 
 
 def test_falling_steps():

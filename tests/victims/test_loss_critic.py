@@ -112,6 +112,22 @@ def test_a_path_without_tensordicts_is_found(name):
 
 
 @every_loss
+@pytest.mark.parametrize("fast", [False, True])
+def test_members_apart(name, fast):
+    """Each with rows of its own, and each alone: the numbers of the whole ensemble."""
+    loss, args = made(name), inputs(name)
+    critic = LossCritic(loss, fast=fast)
+    n = critic.members
+    rows = [torch.cat([arg + member for member in range(n)]) for arg in args]
+    expected = torch.cat([critic(*(arg + member for arg in args))[member] for member in range(n)])
+    torch.testing.assert_close(critic.apart(*rows), expected, rtol=1e-5, atol=1e-6)
+    for member in range(n):
+        alone = LossCritic(loss, member=member, fast=fast)
+        assert alone.members == 1
+        torch.testing.assert_close(alone(*args), critic(*args)[[member]], rtol=1e-5, atol=1e-6)
+
+
+@every_loss
 def test_both_paths_give_the_same_gradient(name):
     loss, args = made(name), inputs(name)
     grads = []
