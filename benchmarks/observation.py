@@ -7,7 +7,7 @@ May be stopped and repeated; see `experiment.run`.
 
 from __future__ import annotations
 
-from experiment import Experiment, command_line, with_defence
+from experiment import SHORT_TD3, Experiment, command_line, with_defence
 
 from advwrap.algorithms import (
     PPO,
@@ -67,9 +67,7 @@ def pendulum() -> Experiment:
         return SAC("InvertedPendulum-v5", defence or Undefended(), steps=10_000, compile=True)
 
     def small_td3(defence: Defence | None = None) -> OffPolicy:
-        # With its usual delay and noise TD3 returns 37 after so few steps.
-        options = {"delay": 1, "target_noise": 0.05, "target_noise_clip": 0.1}
-        return TD3("InvertedPendulum-v5", defence or Undefended(), steps=10_000, compile=True, **options)
+        return TD3("InvertedPendulum-v5", defence or Undefended(), **SHORT_TD3)
 
     eps = ValtEps(0.25, kappa=0.5, ramp=(0.3, 0.8))
     adversary = PPO(horizon=64, minibatches=8, learning_rate=1e-3)

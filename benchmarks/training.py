@@ -13,10 +13,8 @@ import contextlib
 import importlib.util
 import json
 import logging
-import os
 import platform
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 import tyro
+from experiment import begin_with_threads
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -250,11 +249,9 @@ def main(
         only: Names of contestants; all by default.
         out: Where to write the figures.
     """
-    if os.environ.get("OMP_NUM_THREADS") != str(threads):  # read once, when torch is imported: begin anew
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": str(threads)})  # noqa: S606
+    begin_with_threads(threads)
     warnings.simplefilter("ignore")
     logging.getLogger("torchrl").setLevel(logging.WARNING)
-    torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
     names = [name for name in CONTESTANTS if not only or name in only]
     if importlib.util.find_spec("stable_baselines3") is None and "Stable-Baselines3" in names:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import sys
 import time
 from pathlib import Path
 from unittest import mock
@@ -20,6 +18,7 @@ from unittest import mock
 import numpy as np
 import torch
 import tyro
+from experiment import begin_with_threads
 from rich.console import Console
 from rich.table import Table
 from tensordict import TensorDict
@@ -77,9 +76,7 @@ def main(
         compiled: Whether the update is one graph.
         out: Where to write the figures.
     """
-    if os.environ.get("OMP_NUM_THREADS") != "1":  # read once, when torch is imported: begin anew
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "1"})  # noqa: S606
-    torch.set_num_threads(1)
+    begin_with_threads(1)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
     trainings = {name: training_of(name, compiled) for name in CONTESTANTS}
     batches = [transitions(seed) for seed in range(updates)]
