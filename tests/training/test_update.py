@@ -8,7 +8,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from advwrap import LinfBall, RandomVertex
-from advwrap.algorithms import SAC, ValtEps
+from advwrap.algorithms import OAPI, SAC, TD3, ValtEps
 from advwrap.algorithms.off_policy import OffPolicyTraining
 from advwrap.modules import Perturb
 from advwrap.training.update import Update
@@ -133,6 +133,22 @@ def test_one_compiled_graph_takes_the_same_steps() -> None:
     assert compiled.update.steps == 3
     for p in compiled.update.params:
         assert p.isfinite().all()
+
+
+@pytest.mark.slow
+def test_a_compiled_oa_td3_takes_the_same_steps() -> None:
+    """Search, robust critics, surgery and the delayed actor, without the noise of the target: nothing is random."""
+    learned = []
+    for compiled in (False, True):
+        config = TD3("Pendulum-v1", OAPI(0.3), hidden=(16, 16), target_noise=0.0, compile=compiled, seed=0)
+        training = OffPolicyTraining(config)
+        values = [training.update(transitions(i)) for i in range(4)]
+        learned.append((values[-1].to_dict(), [p.detach().clone() for p in training.update.params]))
+    (ours, weights), (theirs, compiled_weights) = learned
+    for name in ("loss_robust_qvalue", "loss_robust_actor", "gradient_cosine", "action_damage"):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4)
+    for p, other in zip(weights, compiled_weights, strict=True):
+        torch.testing.assert_close(p, other, rtol=1e-3, atol=1e-4)
 
 
 def test_one_process_has_room_for_many_compiled_updates() -> None:
