@@ -19,6 +19,7 @@ from advwrap import (
     AtMost,
     AvoidAction,
     Bounds,
+    Confined,
     Corners,
     CrossEntropy,
     CrossEntropyMethod,
@@ -44,6 +45,7 @@ from advwrap import (
     Perturb,
     PolicyKL,
     RandomSearch,
+    RandomVertex,
     Search,
     SeekAction,
     Square,
@@ -127,12 +129,20 @@ def test_actions_of_another_shape():
 
 @pytest.mark.parametrize("within", ["linf", 0.1, None, LinfBall, ActionSet], ids=repr)
 @pytest.mark.parametrize(
-    "attack", [Noise, lambda within: PGD(LOW, within=within), lambda within: Search(LOW, within=within)]
+    "attack",
+    [
+        Noise,
+        RandomVertex,
+        lambda within: GaussianNoise(1.0, within),
+        lambda within: PGD(LOW, within=within),
+        lambda within: Search(LOW, within=within),
+        lambda within: Confined(Identity(), within),
+    ],
 )
 def test_unknown_norm(attack, within):
-    """There are no names of norms: a set is an object."""
+    """There are no names of norms: a set is an object. Said when the attack is made, not in the first step."""
     with refused(TypeError, r"`within` must be a perturbation set, got .* Fix: LinfBall\(0\.1\)"):
-        attack(within)(CLEAN)
+        attack(within)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor
 from advwrap.attacks.ascent import better, evaluate
 from advwrap.attacks.budgets import Budget
 from advwrap.attacks.protocol import Attack
-from advwrap.attacks.region import AnySet, check_batch, region
+from advwrap.attacks.region import AnySet, check_batch, check_set, region
 from advwrap.attacks.some_rows import SomeRows
 from advwrap.errors import check
 from advwrap.objectives import Objective
@@ -198,6 +198,9 @@ class Confined:
 
     attack: Attack
     within: AnySet
+
+    def __post_init__(self) -> None:
+        check_set(self.within)
 
     def __call__(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advwrap.attacks.gradient import PGD
 from advwrap.attacks.protocol import Attack
-from advwrap.attacks.region import AnySet, check_batch, region
+from advwrap.attacks.region import AnySet, check_batch, check_set, region
 from advwrap.errors import check
 from advwrap.objectives.direction import COMMAND, TowardsDirection
 from advwrap.randomness import Streams, as_streams
@@ -48,6 +48,9 @@ class Push:
     """
 
     within: PerturbationSet = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_set(self.within)
 
     def __call__(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evaluate, gradient, strongest
 from advwrap.attacks.copied_rows import CopiedContext, copies
 from advwrap.attacks.inference import differentiable
-from advwrap.attacks.region import AnySet, BallRegion, check_batch, region
+from advwrap.attacks.region import AnySet, BallRegion, check_batch, check_set, region
 from advwrap.errors import check, check_integer
 from advwrap.objectives import Objective
 from advwrap.objectives.checking import check_objective
@@ -77,6 +77,7 @@ class FGSM:
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
+        check_set(self.within)
 
     @differentiable
     def __call__(
@@ -139,6 +140,7 @@ class PGD:
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
+        check_set(self.within)
         _check_steps(self.steps)
         _check_step_size(self.step_size)
         check_integer("restarts", self.restarts, least=1)
@@ -222,6 +224,7 @@ class Langevin:
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
+        check_set(self.within)
         _check_steps(self.steps)
         check(
             not callable(self.step_size),

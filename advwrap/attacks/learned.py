@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from advwrap.attacks.region import Region, region
+from advwrap.attacks.region import Region, check_set, region
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, LinfBall, Masked, PerturbationSet
 from advwrap.victims import AnyPolicy, Context, Policy, as_policy
@@ -47,6 +47,7 @@ class Learned:
     sample: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_set(self.within)
         object.__setattr__(self, "adversary", as_policy(self.adversary))
 
     def __call__(

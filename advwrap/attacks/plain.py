@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from advwrap.attacks.region import AnySet, region
+from advwrap.attacks.region import AnySet, check_set, region
 from advwrap.errors import check
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, LinfBall, PerturbationSet
@@ -77,6 +77,9 @@ class Noise:
 
     within: AnySet
 
+    def __post_init__(self) -> None:
+        check_set(self.within)
+
     def __call__(
         self,
         clean: Tensor,
@@ -135,6 +138,7 @@ class GaussianNoise:
     within: PerturbationSet
 
     def __post_init__(self) -> None:
+        check_set(self.within)
         std = torch.as_tensor(self.std)
         check(bool((std >= 0).all() and torch.isfinite(std).all()), f"`std` must be finite and >= 0, got {self.std}.")
 
@@ -175,6 +179,9 @@ class RandomVertex:
     """
 
     within: AnySet
+
+    def __post_init__(self) -> None:
+        check_set(self.within)
 
     def __call__(
         self,

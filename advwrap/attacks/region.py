@@ -55,11 +55,8 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds, context: Context | Non
     clean = clean.detach()
     if not isinstance(within, type) and hasattr(within, "at"):
         within = within.at(clean, context)
-    # hasattr, because isinstance on a protocol costs as much as a small network
-    finite, ball = hasattr(within, "candidates"), hasattr(within, "project")
-    if isinstance(within, type) or not (finite or ball):
-        raise TypeError(f"`within` must be a perturbation set, got {within!r}. Fix: LinfBall(0.1), L2Ball(0.1), ...")
-    if finite:
+    check_set(within)
+    if hasattr(within, "candidates"):
         return FiniteRegion(clean, within)  # type: ignore[arg-type]
     if not clean.is_floating_point():
         raise TypeError(
@@ -67,6 +64,18 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds, context: Context | Non
             "Fix: attack after the conversion to float (ToTensorImage, an embedding), or use ActionSet(n)."
         )
     return BallRegion(clean, within, bounds)  # type: ignore[arg-type]
+
+
+def check_set(within: object) -> None:
+    """Refuse what is no set: attacks do when they are made.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    # hasattr, because isinstance on a protocol costs as much as a small network
+    known = hasattr(within, "project") or hasattr(within, "candidates") or hasattr(within, "at")
+    if isinstance(within, type) or not known:
+        raise TypeError(f"`within` must be a perturbation set, got {within!r}. Fix: LinfBall(0.1), L2Ball(0.1), ...")
 
 
 def check_batch(clean: Tensor) -> None:

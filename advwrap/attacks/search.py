@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advwrap.attacks.ascent import better, evaluate
-from advwrap.attacks.region import AnySet, FiniteRegion, Region, region
+from advwrap.attacks.region import AnySet, FiniteRegion, Region, check_set, region
 from advwrap.errors import check, check_integer
 from advwrap.objectives import Objective, Score
 from advwrap.objectives.checking import check_objective
@@ -246,6 +246,7 @@ class Search:
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
+        check_set(self.within)
 
     def __call__(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advwrap.attacks.copied_rows import CopiedContext, copies, streams_of_copies
-from advwrap.attacks.region import AnySet, Region, region
+from advwrap.attacks.region import AnySet, Region, check_set, region
 from advwrap.errors import check
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds
@@ -71,6 +71,7 @@ class SoftWorst:
     actions: int = field(default=2, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_set(self.within)
         check_coefficient("temperature", self.temperature, positive=True)
         check(
             isinstance(self.samples, int) and not isinstance(self.samples, bool) and self.samples >= 1,
