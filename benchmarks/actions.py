@@ -12,9 +12,8 @@ from dataclasses import replace
 
 from experiment import SHORT_TD3, Experiment, Training, command_line
 
-from advwrap.algorithms import OAPI, PPO, SAC, TD3, ActionRobustTD3, OffPolicy, RobustAdvantage
+from advwrap.algorithms import OAPI, SAC, TD3, ActionRobustTD3, OffPolicy, RobustAdvantage, preset
 from advwrap.evaluation import ActionSuite, FaultSuite, Suite
-from advwrap.training import Running
 
 CHEAP = "InvertedPendulum-v5"
 
@@ -26,7 +25,7 @@ def small(learner: type[OffPolicy], *arguments: object, **options: object) -> Of
 
 def pendulum() -> Experiment:
     """Minutes per agent: five seeds of every method."""
-    ppo = PPO(CHEAP, normaliser=Running(), steps=100_000, learning_rate=1e-3, compile=True)
+    ppo = preset("ppo", CHEAP, compile=True)
     methods: dict[str, Training] = {
         "td3": small(TD3),
         "oa-td3": small(TD3, OAPI(0.3)),

@@ -125,8 +125,7 @@ def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: i
 
 def train(config: Training, folder: Path) -> None:
     """One agent: the last weights, not the best ones, as in the papers."""
-    agent = config.train(advance=lambda steps: None) if isinstance(config, PPO) else config.train(out=folder)
-    save_agent(folder, agent)
+    save_agent(folder, config.train(out=folder, advance=lambda steps: None))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -140,10 +139,7 @@ def write_learning(folders: Mapping[str, Path], path: Path) -> dict[str, np.ndar
     curves = {}
     for agent, folder in folders.items():
         log = folder / "log" / "scalars" / "return_while_learning.csv"
-        # PPO writes no log; its card has the returns.
-        curves[agent] = (
-            np.loadtxt(log, delimiter=",", ndmin=2) if log.exists() else np.array(read_card(folder)["history"])
-        )
+        curves[agent] = np.loadtxt(log, delimiter=",", ndmin=2)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["agent", "step", "return"])

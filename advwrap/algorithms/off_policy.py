@@ -32,7 +32,7 @@ from advwrap.sets import Linear
 from advwrap.training import KeepBest, TrainedAgent
 from advwrap.training.agent_file import Score
 from advwrap.training.agent_networks import KINDS
-from advwrap.training.checkpoint import Checkpoint, GlobalRandomness
+from advwrap.training.checkpoint import Checkpoint, GlobalRandomness, SameTraining
 from advwrap.training.collector_state import CollectorState
 from advwrap.training.logbook import LogBook
 from advwrap.training.prioritised import ProportionalSampler
@@ -346,7 +346,7 @@ class OffPolicyTraining:
         """Everything that changes while training; the global generators last, because loading the others may draw."""
         best = {} if self.best is None else {"best": self.best}
         return {
-            "config": _Same(self.card()),
+            "config": SameTraining(self.card()),
             "loss": self.learner.loss,
             **{f"loss {i}": loss for i, loss in enumerate(self.hardening.losses)},
             **{f"schedule {i}": schedule for i, schedule in enumerate((self.beta, *self.hardening.schedules))},
@@ -427,18 +427,3 @@ def check_device(name: str) -> None:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as cause:
         raise ValueError(f'`device` must be one that torch can use here, got {name!r}: {cause}. Fix: "cpu".') from cause
-
-
-class _Same:
-    """The configuration in a checkpoint: loading another one is refused."""
-
-    def __init__(self, card: dict[str, Any]) -> None:
-        self.card = card
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.card
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        other = {name: value for name, value in state["config"].items() if self.card["config"].get(name) != value}
-        here = {name: self.card["config"].get(name) for name in other}
-        check(state == self.card, f"it was made with {other}, not {here}" if other else f"it was made with {state}")

@@ -12,8 +12,9 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -22,7 +23,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import AddStateIndependentNormalScale, TensorDictModule
-from torch import nn
+from torch import Tensor, nn
 from torchrl.collectors import Collector
 from torchrl.modules import IndependentNormal, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
@@ -36,8 +37,9 @@ from advwrap.progress import progress
 from advwrap.sets import Bounds
 from advwrap.training.agent_file import TrainedAgent
 from advwrap.training.agent_networks import tanh_mlp
-from advwrap.training.checkpoint import Stateful
+from advwrap.training.checkpoint import Checkpoint, GlobalRandomness, SameTraining, Stateful
 from advwrap.training.collector_state import CollectorState
+from advwrap.training.logbook import LogBook
 from advwrap.training.minibatches import Minibatches
 from advwrap.training.normaliser import Normaliser
 from advwrap.training.replayable import Replayable
@@ -87,6 +89,7 @@ class PPO:
         advantage: How the advantage under the worst executed action is learned and mixed in (OA-PPO); None for plain
             PPO.
         compile: Whether to compile the update into one graph.
+        checkpoint_every: Environment steps between two checkpoints, where the training writes into a folder.
         seed: Of everything random.
 
     Example:
@@ -116,10 +119,11 @@ class PPO:
     scale_rewards: bool = field(default=True, kw_only=True)
     advantage: RobustAdvantage | None = field(default=None, kw_only=True)
     compile: bool = field(default=False, kw_only=True)
+    checkpoint_every: int = field(default=50_000, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "envs", "horizon", "epochs", "minibatches"):
+        for name in ("steps", "envs", "horizon", "epochs", "minibatches", "checkpoint_every"):
             check(getattr(self, name) >= 1, f"`{name}` must be >= 1, got {getattr(self, name)}.")
         check(
             (self.envs * self.horizon) % self.minibatches == 0,
@@ -131,10 +135,15 @@ class PPO:
         check(0 <= self.gae_lambda <= 1, f"`gae_lambda` must be in [0, 1], got {self.gae_lambda}.")
         check(self.entropy >= 0, f"`entropy` must be >= 0, got {self.entropy}.")
         check(self.seed >= 0, f"`seed` must be >= 0, got {self.seed}.")
+        if not (self.normaliser is None or isinstance(self.normaliser, (Normaliser, Running))):
+            raise TypeError(f"`normaliser` must be Running(), a Normaliser or None, got {self.normaliser!r}.")
+        if not (self.wrap is None or callable(self.wrap)):
+            raise TypeError(f"`wrap` must be a function of the vector environment, got {self.wrap!r}.")
 
     def train(
         self,
         *,
+        out: Path | None = None,
         advance: Callable[[int], object] | None = None,
         watch: Callable[[int, TrainedAgent], object] | None = None,
         watch_every: int = 100_000,
@@ -142,6 +151,8 @@ class PPO:
         """Train to the end. The global generators are put back where they were.
 
         Args:
+            out: Folder for the log and the checkpoint. Where it holds a checkpoint of this very training, the training
+                goes on from there, bit for bit as if it had never stopped.
             advance: Called with the number of new environment steps; by default a progress bar.
             watch: Called with the number of steps and a copy of the present agent, every `watch_every` steps: to save
                 or to measure it.
@@ -153,26 +164,55 @@ class PPO:
 
         Raises:
             TypeError: If the task has no vector observations or no box actions.
-            ValueError: If there is no task.
+            ValueError: If there is no task, or the checkpoint belongs to another training.
         """
-        rounds = self.rounds
-        bar = progress("PPO", total=rounds * self.batch)
+        bar = progress("PPO", total=self.rounds * self.batch)
         numpy_state = np.random.get_state()  # noqa: NPY002 - tasks and TorchRL's samplers may draw from it
         with torch.random.fork_rng(devices=[]), bar as counting:
             torch.manual_seed(self.seed)
             np.random.seed(self.seed)  # noqa: NPY002
             try:
-                training, seen = PPOTraining(self), 0
-                for _ in range(rounds):
+                training, count = PPOTraining(self), advance or counting
+                log = LogBook(out)
+                checkpoint = None if out is None else self._checkpoint(out, training, log)
+                if checkpoint is not None and checkpoint.load():
+                    count(training.frames)
+                while training.frames < self.rounds * self.batch:
                     training.round()
-                    (advance or counting)(self.batch)
-                    if watch is not None and training.frames // watch_every > seen:
-                        seen = training.frames // watch_every
+                    log.write(training.logged(), training.frames)
+                    count(self.batch)
+                    if watch is not None and self._passed(watch_every, training.frames):
                         watch(training.frames, training.agent())
+                    done = training.frames == self.rounds * self.batch
+                    if checkpoint is not None and (done or self._passed(self.checkpoint_every, training.frames)):
+                        checkpoint.save()
                 training.close()
                 return training.agent()
             finally:
                 np.random.set_state(numpy_state)  # noqa: NPY002
+
+    def _passed(self, every: int, frames: int) -> bool:
+        """Whether the last round has reached or passed a multiple of `every` steps."""
+        return frames // every > (frames - self.batch) // every
+
+    def _checkpoint(self, out: Path, training: PPOTraining, log: LogBook) -> Checkpoint:
+        """The global generators last: loading the others may draw from them."""
+        same = SameTraining(self.card())
+        parts: dict[str, Stateful] = {
+            "config": same,
+            "training": training,
+            "log": log,
+            "randomness": GlobalRandomness(),
+        }
+        return Checkpoint(out / "last.pt", parts)
+
+    def card(self) -> dict[str, Any]:
+        """The configuration as JSON can hold it: functions and frozen statistics by name."""
+        plain = replace(self, normaliser=None) if isinstance(self.normaliser, Normaliser) else self
+        config = json.loads(json.dumps(described(plain)))
+        if plain is not self:
+            config["normaliser"] = Normaliser.__name__
+        return {"policy": "free-scale", "config": config}
 
     @property
     def batch(self) -> int:
@@ -208,6 +248,8 @@ class PPOTraining:
         self.config = config
         self.frames = 0
         """Environment steps so far."""
+        self.ended = False
+        """Whether an episode ended in the last round."""
         self.history: list[tuple[int, float]] = []
         """After how many steps which mean return of the episodes that ended in a round."""
         self.tasks, tasks = _tasks(config)
@@ -259,6 +301,7 @@ class PPOTraining:
         )
         self.episodes = EpisodeReturns(config.envs)
         self.rewards = ReturnScale(config.envs, gamma=config.gamma) if config.scale_rewards else None
+        self.stepper = _Silent(self.update)
         self.trainer = self._trainer()
         self._batches = iter(self.trainer.collector)
 
@@ -284,8 +327,16 @@ class PPOTraining:
         self.frames += batch.numel()
         self.trainer.optim_steps(batch)
         self.schedule.step()
-        if self.episodes.ended:
+        self.ended = bool(self.episodes.ended)
+        if self.ended:
             self.history.append((self.frames, self.episodes.take()))
+
+    def logged(self) -> dict[str, float | Tensor]:
+        """The numbers of the last round: its last losses, the spread of the policy, the return of ended episodes."""
+        values = {name: value for name, value in self.stepper.values.items() if value.numel() == 1}
+        spread = self.scale.state_independent_scale.detach().exp().mean()
+        returns = {"return_while_learning": self.history[-1][1]} if self.ended else {}
+        return {**values, "policy_std": spread, **returns}
 
     def close(self) -> None:
         """Close the environments."""
@@ -341,7 +392,7 @@ class PPOTraining:
                 optim_steps_per_batch=config.minibatches,
                 num_epochs=config.epochs,
                 loss_module=self.loss,
-                optimization_stepper=_Silent(self.update),
+                optimization_stepper=self.stepper,
                 progress_bar=False,
                 auto_log_optim_steps=False,
                 clip_grad_norm=False,
@@ -358,8 +409,7 @@ class PPOTraining:
         frozen = known if self.running is None else self.running.frozen()
         assert not isinstance(frozen, Running)  # noqa: S101 - then `running` is there
         low, high = (torch.tensor(limit, dtype=torch.float32) for limit in (space.low, space.high))
-        described = {"algorithm": "PPO", "policy": "free-scale", "config": _numbers(config), "history": self.history}
-        card = json.loads(json.dumps(described))
+        card = {**config.card(), "history": [list(pair) for pair in self.history], "kept": self.frames}
         # The actions of an attacker are none of the task's, whatever the task is.
         same = isinstance(config.env, str) and not isinstance(self.env.envs, AttackerEnv)
         env = card["config"]["env"] if same else f"{card['config']['env']} (no id)"
@@ -367,24 +417,17 @@ class PPOTraining:
 
 
 class _Silent(OptimizationStepper):  # type: ignore[misc]
-    """An update whose losses nobody reads: the trainer would average each of them, at a tenth of the update's cost."""
+    """An update whose losses the trainer does not see: it would average them all, at a tenth of the update's cost."""
 
     def __init__(self, update: Update) -> None:
         self.update = update
+        self.values = TensorDict()
+        """Of the last update."""
 
     def step(self, trainer: Any, sub_batch: TensorDictBase) -> TensorDict:
         """One update."""
-        self.update.step(trainer, sub_batch)
+        self.values = self.update.step(trainer, sub_batch)
         return TensorDict()
-
-
-def _numbers(config: PPO) -> dict[str, Any]:
-    """The numbers of a configuration, for a file; functions by name."""
-    names = {"env", "wrap", "normaliser"}
-    known = {name: described(value) for name, value in vars(config).items() if name not in names}
-    kind = type(config.env).__name__
-    task = config.env if isinstance(config.env, str) else getattr(config.env, "__name__", kind)
-    return {"env": task, **known}
 
 
 def _tasks(config: PPO) -> tuple[list[Replayable], AnyVectorEnv]:

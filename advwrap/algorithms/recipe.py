@@ -25,17 +25,19 @@ from advwrap.algorithms.valt_sampled import ValtSampled
 from advwrap.algorithms.valt_soft import ValtSoft
 from advwrap.algorithms.wocar import Wocar
 from advwrap.errors import check
+from advwrap.training import Running
 from advwrap.wrappers import PAAD, SARL
 
-LEARNERS = (SAC, TD3, DiscreteSAC, ActionRobustTD3)
+LEARNERS = (SAC, TD3, DiscreteSAC, ActionRobustTD3, PPO)
 PARTS = (
     Undefended, TrainingAttack, RobustRegulariser, Wocar, ValtEps, ValtSoft, ValtSampled, Alternating, OAPI,
-    PPO, RobustAdvantage, SARL, PAAD,
+    RobustAdvantage, Running, SARL, PAAD,
 )  # fmt: skip
+Training = OffPolicy | PPO
 KNOWN: Mapping[str, type] = {kind.__name__: kind for kind in (*LEARNERS, *PARTS)}
 
 
-def to_json(config: OffPolicy) -> str:
+def to_json(config: Training) -> str:
     """The training as JSON.
 
     Example:
@@ -47,7 +49,7 @@ def to_json(config: OffPolicy) -> str:
     return json.dumps(described(config), indent=1)
 
 
-def from_json(text: str) -> OffPolicy:
+def from_json(text: str) -> Training:
     """The training that `to_json` wrote, or that stands in an ``agent.json``.
 
     Raises:

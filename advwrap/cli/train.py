@@ -10,8 +10,8 @@ import torch
 import tyro
 from rich.console import Console
 
-from advwrap.algorithms import OAPI, OffPolicy, preset
-from advwrap.algorithms.recipe import from_json
+from advwrap.algorithms import OAPI, PPO, OffPolicy, preset
+from advwrap.algorithms.recipe import Training, from_json
 from advwrap.errors import check
 from advwrap.evaluation import LowestValue
 from advwrap.evaluation.action_makers import LowestAction
@@ -43,9 +43,9 @@ def train(
     Args:
         name: A learner (sac, td3, discrete-sac), behind a defence or alone: attacked-sac, robust-sac, wocar-sac,
             valt-eps-sac, valt-soft-sac, valt-sampled-sac, alternating-sac, pa-alternating-sac, oa-sac, and the same
-            with td3 and, but for wocar, discrete-sac; nr-td3 and pr-td3. Behind a defence "-sac" may be left out:
-            valt-eps is valt-eps-sac (but oa is oa-td3). The papers' words sac-ppo and pa-sac-ppo are alternating-sac
-            and pa-alternating-sac.
+            with td3 and, but for wocar, discrete-sac; nr-td3 and pr-td3; ppo and oa-ppo. Behind a defence "-sac" may be
+            left out: valt-eps is valt-eps-sac (but oa is oa-td3). The papers' words sac-ppo and pa-sac-ppo are
+            alternating-sac and pa-alternating-sac.
         env: Id of a Gymnasium task with vector observations.
         out: Folder for the files; with several seeds, of one folder for each.
         epsilon: Radius of the defence on the normalised observations, of oa in units of half the range of each action;
@@ -60,20 +60,21 @@ def train(
         device: Where networks and replay buffer live: cpu, cuda, cuda:1.
         compile: Compile the update into one graph, or not: slow to begin, then about twice as fast. By default it is
             compiled for the tasks of the paper and for no others.
-        checkpoint_every: Environment steps between two checkpoints: what a kill can cost. By default 5000.
+        checkpoint_every: Environment steps between two checkpoints: what a kill can cost. By default 5000; of PPO,
+            50000.
     """
     torch.set_num_threads(1)  # small networks are slower with more
     given = {"steps": steps, "compile": compile, "device": device, "checkpoint_every": checkpoint_every}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if like is None:
-        config = preset(name, env, **changes)
-    else:
-        config = replace(from_json(like.read_text(encoding="utf-8")), **changes)
-    if epsilon is not None:
+    config: Training = preset(name, env) if like is None else from_json(like.read_text(encoding="utf-8"))
+    if isinstance(config, PPO):
+        other = [word for word, value in {"start": start, "best": best, "device": device}.items() if value]
         check(
-            hasattr(config.defence, "epsilon"), f"`epsilon` must be left out for {name!r}.", fix="valt-eps, robust, ..."
+            not other, f"`{'`, `'.join(other)}` must be left out: PPO trains on the CPU, from the beginning to the end."
         )
-        config = replace(config, defence=replace(config.defence, epsilon=epsilon))  # type: ignore[type-var]
+    config = preset(name, env, **changes) if like is None else replace(config, **changes)
+    if epsilon is not None:
+        config = with_radius(config, epsilon)
     first = None if start is None else load_agent(start)
     seeds = (config.seed,) if seed is None else seed
     for number in seeds:
@@ -82,13 +83,26 @@ def train(
         Console().print(f"kept the weights of step {agent.card['kept']} of {config.steps}: {folder}")
 
 
-def run(config: OffPolicy, out: Path, *, start: TrainedAgent | None = None, best: bool) -> TrainedAgent:
+def with_radius(config: Training, epsilon: float) -> Training:
+    """The same training with another radius of what defends it."""
+    part = "advantage" if isinstance(config, PPO) else "defence"
+    held = getattr(config, part)
+    check(
+        hasattr(held, "epsilon"), "`epsilon` must be left out where nothing defends the agent.", fix="valt-eps, oa-ppo"
+    )
+    return replace(config, **{part: replace(held, epsilon=epsilon)})
+
+
+def run(config: Training, out: Path, *, start: TrainedAgent | None = None, best: bool) -> TrainedAgent:
     """Train with a progress bar, and save the last weights or the best by the score that suits the configuration."""
     out.mkdir(parents=True, exist_ok=True)
     if (out / "last.pt").exists():
         Console().print(f"going on from the checkpoint in {out}")
     with progress(f"training on {config.env}", total=config.steps) as advance:
-        agent = config.train(start, out=out, score=scoring(config) if best else None, advance=advance)
+        if isinstance(config, PPO):
+            agent = config.train(out=out, advance=advance)
+        else:
+            agent = config.train(start, out=out, score=scoring(config) if best else None, advance=advance)
     save_agent(out, agent)
     return agent
 

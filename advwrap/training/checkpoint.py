@@ -78,6 +78,33 @@ class Checkpoint:
         return True
 
 
+class SameTraining:
+    """The configuration in a checkpoint: what another one left is refused.
+
+    Args:
+        card: The configuration as JSON can hold it, its arguments under "config".
+
+    Example:
+        >>> SameTraining({"config": {"seed": 0}}).load_state_dict({"config": {"seed": 1}})
+        Traceback (most recent call last):
+        ...
+        ValueError: it was made with {'seed': 1}, not {'seed': 0}
+    """
+
+    def __init__(self, card: Mapping[str, Any]) -> None:
+        self.card = dict(card)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The configuration."""
+        return self.card
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Compare."""
+        other = {name: value for name, value in state["config"].items() if self.card["config"].get(name) != value}
+        here = {name: self.card["config"].get(name) for name in other}
+        check(state == self.card, f"it was made with {other}, not {here}" if other else f"it was made with {state}")
+
+
 class GlobalRandomness:
     """The global generators of torch, NumPy and Python: exploration and replay draw from them.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from advwrap.algorithms import (
@@ -9,13 +11,15 @@ from advwrap.algorithms import (
     TD3,
     ActionRobustTD3,
     DiscreteSAC,
+    RobustAdvantage,
     RobustRegulariser,
     Undefended,
     ValtEps,
     ValtSoft,
     preset,
 )
-from advwrap.algorithms.presets import NAMES
+from advwrap.algorithms.presets import TRAININGS
+from advwrap.training import Running
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,7 @@ def test_the_radius_of_the_regulariser_grows_from_a_hundred_thousand_steps_on(na
 
 def test_every_name_is_a_learner_with_a_defence() -> None:
     learners = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
-    for name in NAMES:
+    for name in TRAININGS:
         config = preset(name, "InvertedDoublePendulum-v5")
         (expected,) = [
             learners[key]
@@ -80,6 +84,14 @@ def test_every_name_is_a_learner_with_a_defence() -> None:
         game = name in ("nr-td3", "pr-td3")
         assert type(config) is (ActionRobustTD3 if game else expected), name
         assert isinstance(config.defence, Undefended) == (game or name in learners)
+
+
+def test_ppo() -> None:
+    plain, robust = preset("ppo", "Hopper-v5", seed=4), preset("oa-ppo", "Hopper-v5", seed=4)
+    assert (plain.steps, plain.learning_rate, plain.normaliser, plain.advantage) == (500_000, 3e-4, Running(), None)
+    assert robust == replace(plain, advantage=RobustAdvantage(0.2))
+    assert preset("ppo", "Pendulum-v1").steps == 100_000
+    assert preset("ppo", "Pendulum-v1", steps=7).steps == 7
 
 
 def test_the_games_of_the_actuators() -> None:

@@ -19,7 +19,7 @@ from advwrap.wrappers import PAAD, SARL
 @pytest.mark.parametrize("name", NAMES)
 def test_there_and_back(name: str) -> None:
     env = "CartPole-v1" if "discrete" in name else "HalfCheetah-v5"
-    config = preset(name, env, seed=3, capacity=7)
+    config = preset(name, env, seed=3, checkpoint_every=7)
     assert from_json(to_json(config)) == config
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,12 +22,13 @@ from advwrap.algorithms import (
     Alternating,
     DiscreteSAC,
     OffPolicy,
+    RobustAdvantage,
     TrainingAttack,
     ValtEps,
     ValtSoft,
     Wocar,
 )
-from advwrap.training import TrainedAgent
+from advwrap.training import Running, TrainedAgent
 from advwrap.training.checkpoint import CheckpointError
 from advwrap.wrappers import PAAD
 
@@ -115,6 +117,36 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
     assert whole == broken
     after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 150)
     assert after >= 1_000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"advantage": RobustAdvantage(0.2, updates=4, batch_size=16)}, marks=pytest.mark.slow)],
+    ids=["PPO", "OA-PPO"],
+)
+def test_ppo_writes_the_numbers_of_an_uninterrupted_training(options: dict[str, Any], tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"steps": 300, "envs": 3, "horizon": 20, "minibatches": 4, "epochs": 2, "hidden": (8, 8)}
+    config = PPO(TASK, normaliser=Running(), checkpoint_every=120, **sizes, **options)
+    whole = config.train(out=tmp_path / "whole")
+    frames = 0
+
+    def advance(new: int) -> None:
+        nonlocal frames
+        frames += new
+        if frames >= 180:  # a round after the checkpoint
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        config.train(out=tmp_path / "broken", advance=advance)
+    torch.manual_seed(99)
+    broken = config.train(out=tmp_path / "broken")
+    assert logged(tmp_path / "whole") == logged(tmp_path / "broken")
+    assert {"return_while_learning.csv", "loss_objective.csv", "policy_std.csv"} <= logged(tmp_path / "whole").keys()
+    assert broken.digest() == whole.digest()
+    assert broken.card == whole.card
+    assert config.train(out=tmp_path / "whole").digest() == whole.digest()  # a finished one is not trained again
+    with pytest.raises(CheckpointError, match=r"it was made with .'seed': 0"):
+        replace(config, seed=1).train(out=tmp_path / "whole")
 
 
 def test_another_training_is_refused(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ import pytest
 from advwrap import LinfBall, Noise
 from advwrap.algorithms import PPO, OffPolicy
 from advwrap.algorithms.presets import ALIASES, DEFENCES, LEARNERS
+from advwrap.algorithms.recipe import Training
 from advwrap.cli import main
 from advwrap.cli.catalogue import Kind, blocks
 from advwrap.cli.simulator import each_deprecation_once
 from advwrap.evaluation.attack_makers import RobustSarsaScan
 from advwrap.evaluation.results_file import read_results
-from advwrap.training import Running, TrainedAgent, save_agent
+from advwrap.training import Running, TrainedAgent, load_agent, save_agent
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -84,6 +85,21 @@ def test_evaluate_an_agent_of_ppo(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "PGD on V" in capsys.readouterr().out
 
 
+def test_train_ppo_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "ppo", "--env", "InvertedPendulum-v5", "--steps", "100", "--out", str(tmp_path)])
+    first = load_agent(tmp_path)
+    assert first.card["kept"] == 2048  # whole rounds
+    main(["train", "--like", str(tmp_path / "agent.json"), "--out", str(tmp_path / "again")])
+    assert load_agent(tmp_path / "again").digest() == first.digest()
+    for refused in (["--best"], ["--device", "cuda"], ["--start", str(tmp_path)]):
+        with pytest.raises(SystemExit):
+            main(["train", "ppo", "--env", "InvertedPendulum-v5", "--out", str(tmp_path / "none"), *refused])
+        assert f"`{refused[0][2:]}` must be left out: PPO trains" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "ppo", "--env", "InvertedPendulum-v5", "--out", str(tmp_path / "none"), "--epsilon", "0.1"])
+    assert "`epsilon` must be left out" in capsys.readouterr().err
+
+
 def test_train_by_name_with_several_seeds(tmp_path: Path) -> None:
     arguments = ["--env", "InvertedPendulum-v5", "--steps", "40", "--epsilon", "0.2", "--out", str(tmp_path)]
     main(["train", "valt-eps-td3", "--seed", "3", "4", *arguments])
@@ -125,6 +141,20 @@ def test_compile_is_a_flag_that_may_be_left_out(
     monkeypatch.setattr("advwrap.cli.train.run", untrained)
     main(["train", "sac", "--env", env, "--out", str(tmp_path), *flag])
     assert [config.compile for config in configs] == [compiled or (not flag and env == "Hopper-v5")]
+
+
+def test_the_radius_is_that_of_what_defends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = {}
+
+    def untrained(config: Training, out: Path, *, start: TrainedAgent | None = None, best: bool) -> SimpleNamespace:
+        configs[out.name] = config
+        return SimpleNamespace(card={"kept": 0})
+
+    monkeypatch.setattr("advwrap.cli.train.run", untrained)
+    for name in ("oa-ppo", "oa-td3", "valt-eps"):
+        main(["train", name, "--env", "Hopper-v5", "--epsilon", "0.4", "--out", str(tmp_path / name)])
+    assert configs["oa-ppo"].advantage.epsilon == 0.4
+    assert configs["oa-td3"].defence.epsilon == configs["valt-eps"].defence.epsilon == 0.4
 
 
 def test_the_help_names_every_training_and_every_other_word(capsys: pytest.CaptureFixture[str]) -> None:
