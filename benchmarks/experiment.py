@@ -23,6 +23,7 @@ from rich.console import Console
 from advwrap.algorithms import PPO, OffPolicy
 from advwrap.algorithms.description import described
 from advwrap.evaluation import Suite, evaluate_suite, write_report
+from advwrap.evaluation.plots import COLOURS
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
 from advwrap.training import load_agent, save_agent
@@ -72,7 +73,7 @@ def run(experiment: Experiment, runs: Path, out: Path, *, workers: int, command:
 
     Agents go to RUNS/METHOD/seed-N, with their checkpoints; those that are finished are not trained again, and cells
     that were measured are not measured again, so that it may be stopped and repeated. It leaves results.json,
-    report.md, curve.png (a panel per method, a line per seed), agents.json (the configuration of every agent and the
+    report.md, curve.png, agents.json (the configuration of every agent and the
     commit that made it), learning.csv and learning.png (return while learning, over environment steps).
     """
     quiet()
@@ -149,18 +150,23 @@ def write_learning(folders: Mapping[str, Path], path: Path) -> dict[str, np.ndar
 
 
 def draw_learning(curves: Mapping[str, np.ndarray], path: Path) -> None:
-    """Return over environment steps: a thin line per seed, a colour per method."""
-    figure = Figure(figsize=(7, 4), layout="constrained", dpi=150)
-    axes = figure.subplots()
-    colours: dict[str, str] = {}
-    for agent, curve in curves.items():
-        method, _, _ = agent.partition(SEED)
-        label = None if method in colours else method
-        colour = colours.setdefault(method, f"C{len(colours)}")
-        axes.plot(*curve.T, color=colour, linewidth=1, label=label)
-    axes.set(xlabel="environment steps", ylabel="return", title="while learning, under the defence's own attacks")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    """Return over environment steps: a panel per method, a line per seed."""
+    methods = list(dict.fromkeys(agent.partition(SEED)[0] for agent in curves))
+    columns = min(len(methods), 4)
+    rows = -(-len(methods) // columns)
+    figure = Figure(figsize=(1 + 2.2 * columns, 0.7 + 1.6 * rows), layout="constrained", dpi=120)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for unused in grid.flat[len(methods) :]:
+        unused.remove()
+    for panel, method in zip(grid.flat, methods, strict=False):
+        for agent, curve in curves.items():
+            if agent.partition(SEED)[0] == method:
+                panel.plot(*curve.T, color=COLOURS[0], linewidth=0.8, alpha=0.8)
+        panel.set_title(method, fontsize="medium")
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("environment steps", fontsize="medium")
+    figure.supylabel("return while learning, under the defence's own attacks", fontsize="medium")
     figure.savefig(path, metadata={"Software": None})
 
 

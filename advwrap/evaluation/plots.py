@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from advwrap.evaluation.dots import draw_dots
 from advwrap.evaluation.results import Cell, Results
 from advwrap.evaluation.seeds import has_seeds, methods
 
@@ -28,7 +29,8 @@ def draw_curve(results: Results) -> Figure:
     """A panel with every agent under its worst attack, then a panel per agent with every attack.
 
     Lines are mean returns, shades their 95 % bootstrap intervals; each line begins at the natural return. Seeds of one
-    method (`METHOD/seed-N`) share a panel and their colours, a line each.
+    method (`METHOD/seed-N`) share a panel and their colours, a line each; at a single radius they are dots
+    (`draw_dots`).
 
     Example:
         >>> from advwrap.evaluation import Cell, Provenance
@@ -40,6 +42,8 @@ def draw_curve(results: Results) -> Figure:
         >>> [panel.get_title() for panel in figure.axes]
         ['sac']
     """
+    if has_seeds(results) and len(results.epsilons) == 1:
+        return draw_dots(results, results.epsilons[0])
     # Imported here: drawing needs matplotlib, evaluating does not. Not pyplot, which opens windows.
     from matplotlib.figure import Figure
 
