@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from advwrap.evaluation import (
+    Cell,
     Provenance,
     Results,
     draw_curve,
@@ -106,6 +107,24 @@ class TestCurve:
             assert {text.get_text() for text in panel.get_legend().get_texts()} == names
             assert len(panel.lines) == 4
             assert len({line.get_color() for line in panel.lines}) == 2
+
+    def test_seeds_at_one_radius_are_dots(self) -> None:
+        """Each at its own score: naturally, under every attack, and under its own worst."""
+        scores = {"sac/seed-0": (9.0, 5.0, 2.0), "sac/seed-1": (8.0, 1.0, 4.0), "td3/seed-0": (7.0, 6.0, 6.5)}
+        cells = tuple(
+            Cell(agent, attack, radius, (0, 1), (score, score), (5, 5), (radius, radius))
+            for agent, given in scores.items()
+            for attack, radius, score in zip(("natural", "noise", "pgd"), (0.0, 0.1, 0.1), given, strict=True)
+        )
+        panels = draw_curve(Results(cells, Provenance("Task-v0"))).axes
+        shown = {panel.get_title(): [dots.get_offsets().tolist() for dots in panel.collections] for panel in panels}
+        assert shown == {
+            "natural": [[[9.0, 0.0], [8.0, 0.0]], [[7.0, 1.0]]],
+            "noise": [[[5.0, 0.0], [1.0, 0.0]], [[6.0, 1.0]]],
+            "pgd": [[[2.0, 0.0], [4.0, 0.0]], [[6.5, 1.0]]],
+            "worst": [[[2.0, 0.0], [1.0, 0.0]], [[6.0, 1.0]]],
+        }
+        assert [[float(x) for x in line.get_xdata()] for line in panels[-1].lines] == [[1.5, 1.5], [6.0, 6.0]]
 
     def test_single_episodes_have_no_shade(self, results: Results) -> None:
         def first(cell: Any) -> Any:
