@@ -20,15 +20,14 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from advwrap.algorithms import PPO, OffPolicy
+from advwrap.algorithms import OffPolicy
 from advwrap.algorithms.description import described
+from advwrap.algorithms.recipe import Training
 from advwrap.evaluation import Suite, evaluate_suite, write_report
 from advwrap.evaluation.plots import COLOURS
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
 from advwrap.training import load_agent, save_agent
-
-Training = OffPolicy | PPO
 
 
 @dataclass(frozen=True)

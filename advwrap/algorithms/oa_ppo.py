@@ -142,6 +142,8 @@ class RobustAdvantages:
             num_qvalue_nets=2,
             seed=seed,
         )
+        # The loss searches for its targets; here the critics as they are, all of them.
+        self.search = worst_action(self.loss.robust, within=within, steps=config.steps, restarts=config.restarts)
         self.streams = CallStreams(salted(seed, "RobustAdvantages"))
         self.updater = SoftUpdate(self.loss, tau=config.tau)
         critics = self.loss.qvalue_network_params
@@ -189,9 +191,8 @@ class RobustAdvantages:
         executed = self._executed(action)
         if self.config.at_worst:
             context = {"observation": state, CLEAN: state}
-            executed = self.loss.attack(
-                executed, context=context, bounds=self.box, generator=self.streams(len(executed))
-            )
+            streams = self.streams(len(executed))
+            executed = self.search(executed, context=context, bounds=self.box, generator=streams)
         return self.loss.robust(state, executed).amin(0)
 
     def _played(self, following: TensorDictBase) -> Tensor:

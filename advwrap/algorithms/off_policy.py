@@ -212,6 +212,8 @@ class OffPolicyTraining:
         """Train to the end, from the checkpoint where there is one."""
         if self.checkpoint is not None and self.checkpoint.load():
             self.advance(self.trainer.collected_frames)
+        else:
+            self.log.forget()
         if self.trainer.collected_frames < self.config.steps:
             self.trainer.train()
         if self.best is None:

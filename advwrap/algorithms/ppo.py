@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import random
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -167,16 +168,20 @@ class PPO:
             ValueError: If there is no task, or the checkpoint belongs to another training.
         """
         bar = progress("PPO", total=self.rounds * self.batch)
-        numpy_state = np.random.get_state()  # noqa: NPY002 - tasks and TorchRL's samplers may draw from it
-        with torch.random.fork_rng(devices=[]), bar as counting:
-            torch.manual_seed(self.seed)
-            np.random.seed(self.seed)  # noqa: NPY002
+        randomness = GlobalRandomness()
+        before = randomness.state_dict()
+        with bar as counting:
             try:
+                torch.manual_seed(self.seed)
+                np.random.seed(self.seed)  # noqa: NPY002 - tasks and TorchRL's samplers may draw from it
+                random.seed(self.seed)
                 training, count = PPOTraining(self), advance or counting
                 log = LogBook(out)
                 checkpoint = None if out is None else self._checkpoint(out, training, log)
                 if checkpoint is not None and checkpoint.load():
                     count(training.frames)
+                else:
+                    log.forget()
                 while training.frames < self.rounds * self.batch:
                     training.round()
                     log.write(training.logged(), training.frames)
@@ -189,7 +194,7 @@ class PPO:
                 training.close()
                 return training.agent()
             finally:
-                np.random.set_state(numpy_state)  # noqa: NPY002
+                randomness.load_state_dict(before)
 
     def _passed(self, every: int, frames: int) -> bool:
         """Whether the last round has reached or passed a multiple of `every` steps."""
@@ -207,12 +212,10 @@ class PPO:
         return Checkpoint(out / "last.pt", parts)
 
     def card(self) -> dict[str, Any]:
-        """The configuration as JSON can hold it: functions and frozen statistics by name."""
-        plain = replace(self, normaliser=None) if isinstance(self.normaliser, Normaliser) else self
-        config = json.loads(json.dumps(described(plain)))
-        if plain is not self:
-            config["normaliser"] = Normaliser.__name__
-        return {"policy": "free-scale", "config": config}
+        """The configuration as JSON can hold it; of functions only the names."""
+        config = json.loads(json.dumps(described(replace(self, env=None, wrap=None))))
+        functions = {"env": self.env, "wrap": self.wrap}
+        return {"policy": "free-scale", "config": {**config, **{name: _named(f) for name, f in functions.items()}}}
 
     @property
     def batch(self) -> int:
@@ -411,8 +414,9 @@ class PPOTraining:
         low, high = (torch.tensor(limit, dtype=torch.float32) for limit in (space.low, space.high))
         card = {**config.card(), "history": [list(pair) for pair in self.history], "kept": self.frames}
         # The actions of an attacker are none of the task's, whatever the task is.
+        task = config.env if isinstance(config.env, str) else _named(config.env)["function"]
         same = isinstance(config.env, str) and not isinstance(self.env.envs, AttackerEnv)
-        env = card["config"]["env"] if same else f"{card['config']['env']} (no id)"
+        env = task if same else f"{task} (no id)"
         return TrainedAgent(env, actor, (value,), frozen, low, high, card)
 
 
@@ -428,6 +432,13 @@ class _Silent(OptimizationStepper):  # type: ignore[misc]
         """One update."""
         self.values = self.update.step(trainer, sub_batch)
         return TensorDict()
+
+
+def _named(value: Any) -> Any:
+    """What JSON has as it is, a function by its name."""
+    if not callable(value):
+        return value
+    return {"function": getattr(value, "__name__", type(value).__name__)}
 
 
 def _tasks(config: PPO) -> tuple[list[Replayable], AnyVectorEnv]:

@@ -213,8 +213,8 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy | PPO:
 
     Where VALT reports the task, its numbers: 2 x 256 units, learning rate 3e-4, Huber loss, prioritised replay. A
     learner may be left out where it is SAC: "valt-eps" is "valt-eps-sac". PPO runs as long, with its own defaults,
-    running statistics of the observations and gradients of length 1/2 at most (elsewhere 100 000 steps, three times as
-    fast).
+    running statistics of the observations and gradients of length 1/2 at most (elsewhere 100 000 steps at the learning
+    rate 1e-3).
 
     Source: VALT, Tables 2 to 6.
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
 from advwrap.algorithms.action_robust import ActionRobustTD3
 from advwrap.algorithms.alternating import Alternating
 from advwrap.algorithms.attack_training import TrainingAttack
@@ -25,13 +27,13 @@ from advwrap.algorithms.valt_sampled import ValtSampled
 from advwrap.algorithms.valt_soft import ValtSoft
 from advwrap.algorithms.wocar import Wocar
 from advwrap.errors import check
-from advwrap.training import Running
+from advwrap.training import Normaliser, Running
 from advwrap.wrappers import PAAD, SARL
 
 LEARNERS = (SAC, TD3, DiscreteSAC, ActionRobustTD3, PPO)
 PARTS = (
     Undefended, TrainingAttack, RobustRegulariser, Wocar, ValtEps, ValtSoft, ValtSampled, Alternating, OAPI,
-    RobustAdvantage, Running, SARL, PAAD,
+    RobustAdvantage, Running, Normaliser, SARL, PAAD,
 )  # fmt: skip
 Training = OffPolicy | PPO
 KNOWN: Mapping[str, type] = {kind.__name__: kind for kind in (*LEARNERS, *PARTS)}
@@ -67,6 +69,11 @@ def _object(value: Any) -> Any:
         return tuple(map(_object, value))
     if not isinstance(value, dict):
         return value
+    check(
+        "function" not in value,
+        f"`text` must describe all of a training, but {value.get('function')} is a function of its author's.",
+        fix="make the configuration in Python.",
+    )
     arguments = dict(value)
     name = arguments.pop("type", None)
     check(name in KNOWN, f"`type` must be one of {', '.join(KNOWN)}, got {name!r}.")
@@ -74,4 +81,6 @@ def _object(value: Any) -> Any:
     assert is_dataclass(kind)  # noqa: S101 - all known kinds are
     unknown = sorted(arguments.keys() - {field.name for field in fields(kind)})
     check(not unknown, f"`{name}` has no {', '.join(unknown)}.", fix="the version of advwrap that wrote it.")
+    if kind is Normaliser:
+        return Normaliser(**{name: np.array(numbers) for name, numbers in arguments.items()})
     return kind(**{key: _object(item) for key, item in arguments.items()})

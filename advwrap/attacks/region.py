@@ -55,7 +55,7 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds, context: Context | Non
     clean = clean.detach()
     if not isinstance(within, type) and hasattr(within, "at"):
         within = within.at(clean, context)
-    check_set(within)
+    check_set(within, resolved=True)
     if hasattr(within, "candidates"):
         return FiniteRegion(clean, within)  # type: ignore[arg-type]
     if not clean.is_floating_point():
@@ -66,14 +66,18 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds, context: Context | Non
     return BallRegion(clean, within, bounds)  # type: ignore[arg-type]
 
 
-def check_set(within: object) -> None:
+def check_set(within: object, *, resolved: bool = False) -> None:
     """Refuse what is no set: attacks do when they are made.
+
+    Args:
+        within: The set.
+        resolved: Whether it is what a contextual set has become, and has to be a set by itself.
 
     Raises:
         TypeError: If it is none.
     """
     # hasattr, because isinstance on a protocol costs as much as a small network
-    known = hasattr(within, "project") or hasattr(within, "candidates") or hasattr(within, "at")
+    known = hasattr(within, "project") or hasattr(within, "candidates") or (hasattr(within, "at") and not resolved)
     if isinstance(within, type) or not known:
         raise TypeError(f"`within` must be a perturbation set, got {within!r}. Fix: LinfBall(0.1), L2Ball(0.1), ...")
 

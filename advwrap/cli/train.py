@@ -80,7 +80,7 @@ def train(
     for number in seeds:
         folder = out / f"seed-{number}" if len(seeds) > 1 else out
         agent = run(replace(config, seed=number), folder, start=first, best=best)
-        Console().print(f"kept the weights of step {agent.card['kept']} of {config.steps}: {folder}")
+        Console().print(f"kept the weights of step {agent.card['kept']}: {folder}")
 
 
 def with_radius(config: Training, epsilon: float) -> Training:

@@ -56,7 +56,7 @@ def markdown(results: Results) -> str:
     parts = [
         f"# Robustness on {results.provenance.env}",
         _reading(results),
-        "![Return against epsilon](curve.png)",
+        "![Return under attack](curve.png)",
         *_section(by_epsilon(results)),
     ]
     several = has_seeds(results)

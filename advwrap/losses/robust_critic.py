@@ -63,7 +63,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         num_qvalue_nets: Members of U, the least of which counts; with more than one, `qvalue` is a template.
         key: What the actor reads.
         clean_key: Where the truth is; by default beside `key`, with ``clean_`` before its name.
-        seed: Of the random starts, fresh entropy by default; their state is in `state_dict`.
+        seed: Of what the solver draws, fresh entropy by default; the state is in `state_dict`.
 
     Reads: `clean_key` (else `key`), "action" (the executed one), "next" of the states, ("next", "reward"),
         ("next", "terminated"), "priority_weight" where there is one.

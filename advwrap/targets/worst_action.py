@@ -55,7 +55,8 @@ def worst_action(critic: AnyCritic, *, within: AnySet, steps: int = 3, restarts:
             asked for a member alone (a callable that returns an ensemble) is followed as the least of them.
         within: Where the perturbation may live, in units of the action.
         steps: Gradients per start.
-        restarts: Starts of every critic's search: one is the intended action itself, several are random.
+        restarts: Starts of every critic's search. A single one is the intended action itself, from where a search that
+            finds no slope does not move; more than one are all random.
 
     Example:
         >>> from advwrap import Bounds, LinfBall
@@ -64,6 +65,7 @@ def worst_action(critic: AnyCritic, *, within: AnySet, steps: int = 3, restarts:
         >>> attack(torch.tensor([[0.0, 0.8]]), context=context, bounds=Bounds(-1.0, 1.0))
         tensor([[-0.5000,  1.0000]])
     """
+    check_integer("restarts", restarts, least=1)
     judge, members = as_critic(critic), 1
     if isinstance(judge, Ensemble) and judge.members > 1:
         members, judge = judge.members, _Apart(judge)

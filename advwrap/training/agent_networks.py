@@ -140,10 +140,10 @@ class _Tables:
     """An ensemble of tables of action values."""
 
     def __init__(self, critics: tuple[nn.Module, ...]) -> None:
-        self.members = [TabularCritic(critic) for critic in critics]
+        self.tables = [TabularCritic(critic) for critic in critics]
 
     def __call__(self, observation: Tensor, action: Tensor | None = None, context: object = None) -> Tensor:
-        return torch.cat([member(observation, action) for member in self.members])
+        return torch.cat([table(observation, action) for table in self.tables])
 
 
 class _StateValues:

@@ -79,7 +79,7 @@ class Checkpoint:
 
 
 class SameTraining:
-    """The configuration in a checkpoint: what another one left is refused.
+    """The configuration in a checkpoint: what another one left is refused. Functions are compared by name only.
 
     Args:
         card: The configuration as JSON can hold it, its arguments under "config".

@@ -57,10 +57,14 @@ class LogBook:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Forget what was logged after that step."""
         self.step = int(state["step"])
+        self.forget(after=self.step)
+
+    def forget(self, *, after: int = -1) -> None:
+        """What was logged after a step; by default everything: of a training that was killed before its checkpoint."""
         if self.folder is None:
             return
         for file in (self.folder / "log" / "scalars").glob("**/*.csv"):
-            kept = [line for line in file.read_text().splitlines() if _step(line) <= self.step]
+            kept = [line for line in file.read_text().splitlines() if _step(line) <= after]
             file.write_text("".join(f"{line}\n" for line in kept))
 
 

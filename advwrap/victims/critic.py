@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from advwrap.errors import check
 from advwrap.victims.network import Network
 from advwrap.victims.policy import Context
 
@@ -72,15 +71,11 @@ class NetworkCritic:
         return len(self.networks)
 
     def apart(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
-        """Values of E B rows, each by one member: the first B by the first one. Shape [E B]."""
+        """Values of E B rows, each by one network (the least, where it is an ensemble itself). Shape [E B]."""
         given = (observation,) if action is None else (observation, action)
         parts = zip(*(value.chunk(self.members) for value in given), strict=True)
-        outputs = [ensemble(net(*part), len(part[0])) for net, part in zip(self.networks, parts, strict=True)]
-        check(
-            all(len(out) == 1 for out in outputs),
-            f"every network of a list must be one critic, got {[len(out) for out in outputs]} values per row.",
-        )
-        return torch.cat(outputs, 1)[0]
+        outputs = (ensemble(net(*part), len(part[0])) for net, part in zip(self.networks, parts, strict=True))
+        return torch.cat([out.amin(0) for out in outputs])
 
 
 class TabularCritic:

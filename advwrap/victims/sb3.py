@@ -195,12 +195,27 @@ class _Scaled:
 
     def __call__(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
         """Values, shape [E, B]."""
-        if action is None:
-            raise ValueError("the critic reads the action. Fix: LowValue(policy, critic) or LowValue(critic=critic).")
-        if self.stretch is not None:
-            middle, half = (torch.as_tensor(v).to(action) for v in (self.stretch.middle, self.stretch.half))
-            action = (action - middle) / half
+        action = self._scaled(action)
         if self.networks is not None:
             return self.networks(observation, action)
         with quietly(self.modal):
             return ensemble(self.policy.critic(observation.float(), action.float()), observation.shape[0])
+
+    @property
+    def members(self) -> int:
+        """How many networks can be asked alone."""
+        return 1 if self.networks is None else self.networks.members
+
+    def apart(self, observation: Tensor, action: Tensor | None = None, context: Context | None = None) -> Tensor:
+        """Values of E B rows, each by one network: the first B by the first one. Shape [E B]."""
+        if self.networks is None:
+            return self(observation, action, context).amin(0)
+        return self.networks.apart(observation, self._scaled(action))
+
+    def _scaled(self, action: Tensor | None) -> Tensor:
+        if action is None:
+            raise ValueError("the critic reads the action. Fix: LowValue(policy, critic) or LowValue(critic=critic).")
+        if self.stretch is None:
+            return action
+        middle, half = (torch.as_tensor(v).to(action) for v in (self.stretch.middle, self.stretch.half))
+        return (action - middle) / half

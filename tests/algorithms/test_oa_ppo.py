@@ -64,6 +64,18 @@ def test_the_advantage_in_closed_form(at_worst: bool) -> None:
     torch.testing.assert_close(found, value - (2 * mean[:, 0] - mean[:, 1]), atol=0.03, rtol=0)
 
 
+def test_the_worst_execution_is_that_of_the_least_critic() -> None:
+    """The first of the twins falls to the one side, by little, the second to the other, by much."""
+    _, robust = linear(at_worst=True)
+    weight = robust.loss.qvalue_network_params.data["module", "0", "weight"]
+    weight.zero_()
+    weight[0, ..., 17], weight[1, ..., 17] = 0.1, -2.0
+    state, action = torch.randn(5, 17), torch.zeros(5, 6)
+    found = robust._worst(state, action)
+    torch.testing.assert_close(found, torch.full((5,), -2.0 * 0.25))
+    assert (found <= robust.loss.robust(state, action).amin(0)).all()
+
+
 @pytest.mark.parametrize("omega", [1.0, 0.3, 0.0])
 def test_both_are_standardised_and_then_mixed(omega: float, monkeypatch: pytest.MonkeyPatch) -> None:
     training, robust = linear(omega=omega, updates=1, actions=8)

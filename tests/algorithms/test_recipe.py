@@ -53,6 +53,7 @@ def test_an_agents_file_trains_it_again(tmp_path: Path) -> None:
         ('{"type": "SAC", "env": "Ant-v5", "speed": 3}', "`SAC` has no speed"),
         ('{"type": "SAC", "env": "Ant-v5", "tau": 3}', "`tau` must be in"),
         ("[1]", "must describe a training"),
+        ('{"type": "PPO", "env": {"function": "make"}}', "make is a function of its author's"),
     ],
 )
 def test_what_is_none_of_ours(text: str, said: str) -> None:

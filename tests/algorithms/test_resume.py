@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,7 +30,9 @@ from advwrap.algorithms import (
     ValtSoft,
     Wocar,
 )
-from advwrap.training import Running, TrainedAgent
+from advwrap.algorithms.recipe import from_json
+from advwrap.testing.contracts.rules import global_randomness_untouched
+from advwrap.training import Normaliser, Running, TrainedAgent
 from advwrap.training.checkpoint import CheckpointError
 from advwrap.wrappers import PAAD
 
@@ -139,14 +143,51 @@ def test_ppo_writes_the_numbers_of_an_uninterrupted_training(options: dict[str, 
     with pytest.raises(KilledError):
         config.train(out=tmp_path / "broken", advance=advance)
     torch.manual_seed(99)
-    broken = config.train(out=tmp_path / "broken")
+    with global_randomness_untouched():
+        broken = config.train(out=tmp_path / "broken")
     assert logged(tmp_path / "whole") == logged(tmp_path / "broken")
     assert {"return_while_learning.csv", "loss_objective.csv", "policy_std.csv"} <= logged(tmp_path / "whole").keys()
     assert broken.digest() == whole.digest()
     assert broken.card == whole.card
-    assert config.train(out=tmp_path / "whole").digest() == whole.digest()  # a finished one is not trained again
+    counted: list[int] = []
+    again = config.train(out=tmp_path / "whole", advance=counted.append)
+    assert (again.digest(), counted) == (whole.digest(), [300])  # a finished one is not trained again
     with pytest.raises(CheckpointError, match=r"it was made with .'seed': 0"):
         replace(config, seed=1).train(out=tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SAC(TASK, **{**TINY, "steps": 120, "checkpoint_every": 100}),
+        PPO(TASK, steps=120, envs=2, horizon=20, minibatches=2, epochs=1, hidden=(8,), checkpoint_every=120),
+    ],
+    ids=["SAC", "PPO"],
+)
+def test_killed_before_the_first_checkpoint(config: OffPolicy | PPO, tmp_path: Path) -> None:
+    """It begins anew, and the log has no line twice."""
+
+    def stop(new: int) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        config.train(out=tmp_path, advance=stop)
+    assert any(logged(tmp_path).values())
+    config.train(out=tmp_path, advance=lambda new: None)
+    for name, lines in logged(tmp_path).items():
+        steps = [line.partition(",")[0] for line in lines]
+        assert len(steps) == len(set(steps)), name
+
+
+def test_statistics_are_part_of_a_training(tmp_path: Path) -> None:
+    """Another normaliser is another training, and stands in the agent's file."""
+    ones, options = np.ones(9), {"steps": 40, "envs": 2, "horizon": 20, "minibatches": 2, "epochs": 1, "hidden": (8,)}
+    config = PPO(TASK, normaliser=Normaliser(0.5 * ones, 2 * ones), **options)  # type: ignore[arg-type]
+    agent = config.train(out=tmp_path)
+    with pytest.raises(CheckpointError, match=r"it was made with .'normaliser'"):
+        replace(config, normaliser=Normaliser(0.5 * ones, ones)).train(out=tmp_path)
+    again = from_json(json.dumps(agent.card)).train()
+    assert again.digest() == agent.digest()
 
 
 def test_another_training_is_refused(tmp_path: Path) -> None:

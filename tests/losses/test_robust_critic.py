@@ -192,6 +192,31 @@ def test_the_solver_against_a_grid(name):
     assert share.mean() > 0.95
 
 
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_more_starts_of_every_member(restarts):
+    """Peaks of the twins at the action itself: only a random start finds the way down, on both sides of each."""
+
+    class Peak(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.height = nn.Parameter(torch.zeros(1))
+
+        def forward(self, observation, action):
+            return self.height - action.square().sum(-1, keepdim=True)
+
+    loss = robust(qvalue=ValueOperator(Peak(), in_keys=[CLEAN, "action"]), num_qvalue_nets=2)
+    loss.qvalue_network_params.data["module", "height"].copy_(torch.tensor([[0.0], [-1.0]]))
+    attack = worst_action(loss, within=LinfBall(0.5), steps=3, restarts=restarts)
+    state, action = torch.zeros(6, FEATURES), torch.zeros(6, ACTIONS)
+    executed = attack(action, context={"observation": state}, bounds=BOX, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(executed.abs(), torch.full_like(action, 0.0 if restarts == 1 else 0.5))
+
+
+def test_the_number_of_starts_is_checked():
+    with pytest.raises(ValueError, match="`restarts` must be an integer >= 1, got 0"):
+        worst_action(lambda observation, action: action[:, 0], within=LinfBall(0.5), restarts=0)
+
+
 @pytest.mark.parametrize("given", ["one by one", "together"])
 def test_every_critic_finds_its_own_way_down(given):
     """The least critic at the action falls to the right, by little; the other one to the left, by much."""

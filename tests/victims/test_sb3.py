@@ -97,7 +97,11 @@ def test_the_critic_is_asked_for_actions_of_the_environment(name):
     x, model = observations(), made(name)
     action = torch.as_tensor(np.stack([model.action_space.sample() for _ in x]))
     scaled = torch.as_tensor(model.policy.scale_action(action.numpy()))
-    torch.testing.assert_close(as_critic(model)(x, action), torch.cat(model.critic(x, scaled), 1).T)
+    critic = as_critic(model)
+    torch.testing.assert_close(critic(x, action), torch.cat(model.critic(x, scaled), 1).T)
+    halves = critic.apart(torch.cat([x, x + 1]), torch.cat([action, action]))
+    torch.testing.assert_close(halves, torch.cat([critic(x, action)[0], critic(x + 1, action)[1]]))
+    assert critic.members == 2
 
 
 @pytest.mark.parametrize("name", ["PPO", "A2C", "SAC"])
