@@ -395,7 +395,7 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         with pytest.raises(TypeError, match="`Wocar` bounds continuous actions"):
             config.train()
         return
-    agent = replace(config, frames_per_batch=20).train()
+    agent = replace(config, steps=60, frames_per_batch=20).train()
     env = agent.make_env()
     observation, _ = env.reset(seed=0)
     action = agent.act(torch.from_numpy(observation).unsqueeze(0))[0].numpy()

@@ -93,8 +93,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from advwrap.algorithms import SAC, ValtEps
-config = SAC("InvertedDoublePendulum-v5", ValtEps(0.1, regulariser=1.0), prioritised=True, steps=300, random_steps=20,
-             envs=1, hidden=(8, 8), batch_size=16, log_every=1, checkpoint_every=120, frames_per_batch=1)
+config = SAC("InvertedDoublePendulum-v5", ValtEps(0.1, regulariser=1.0), prioritised=True, steps=260, random_steps=20,
+             envs=1, hidden=(8, 8), batch_size=16, log_every=1, checkpoint_every=100, frames_per_batch=1)
 seen = 0
 def advance(new):
     global seen
@@ -115,11 +115,11 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
         return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
 
     assert run("whole", never) == 0
-    assert run("broken", 150) == -signal.SIGKILL
+    assert run("broken", 115) == -signal.SIGKILL
     assert run("broken", never) == 0
     whole, broken = logged(tmp_path / "whole"), logged(tmp_path / "broken")
     assert whole == broken
-    after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 150)
+    after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 115)
     assert after >= 1_000
 
 
