@@ -21,5 +21,15 @@ def described(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     if callable(value):
-        return getattr(value, "__qualname__", type(value).__name__)  # the rest of its text is an address in memory
+        return named(value)
     return [described(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def named(function: Any) -> dict[str, str]:
+    """A function, of which JSON can only have the name: the rest of its text is an address in memory.
+
+    Example:
+        >>> named(len)
+        {'function': 'len'}
+    """
+    return {"function": getattr(function, "__name__", type(function).__name__)}

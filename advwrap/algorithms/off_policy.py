@@ -34,7 +34,7 @@ from advwrap.training.agent_file import Score
 from advwrap.training.agent_networks import KINDS
 from advwrap.training.checkpoint import Checkpoint, GlobalRandomness, SameTraining
 from advwrap.training.collector_state import CollectorState
-from advwrap.training.logbook import LogBook
+from advwrap.training.logbook import LogBook, passed
 from advwrap.training.prioritised import ProportionalSampler
 from advwrap.training.replayable import Replayable
 from advwrap.training.running_normaliser import RAW, NormaliseRunning, normalise_batch
@@ -335,13 +335,13 @@ class OffPolicyTraining:
 
     def _log_losses(self, _: int, losses: TensorDictBase | None) -> None:
         frames, config = self.trainer.collected_frames, self.config
-        if losses is not None and frames // config.log_every > (frames - config.frames_per_batch) // config.log_every:
+        if losses is not None and passed(config.log_every, frames, config.frames_per_batch):
             self.log.write(dict(losses.items()), frames)
 
     def _save(self) -> None:
-        frames, every = self.trainer.collected_frames, self.config.checkpoint_every
-        due = frames // every > (frames - self.config.frames_per_batch) // every
-        if self.checkpoint is not None and (due or frames >= self.config.steps):
+        frames, config = self.trainer.collected_frames, self.config
+        due = passed(config.checkpoint_every, frames, config.frames_per_batch)
+        if self.checkpoint is not None and (due or frames >= config.steps):
             self.checkpoint.save()
 
     def _parts(self) -> dict[str, Any]:

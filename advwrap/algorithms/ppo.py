@@ -31,7 +31,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 from torchrl.trainers import OptimizationStepper, Trainer
 
-from advwrap.algorithms.description import described
+from advwrap.algorithms.description import described, named
 from advwrap.algorithms.oa_ppo import RobustAdvantage, RobustAdvantages
 from advwrap.errors import check
 from advwrap.progress import progress
@@ -40,7 +40,7 @@ from advwrap.training.agent_file import TrainedAgent
 from advwrap.training.agent_networks import tanh_mlp
 from advwrap.training.checkpoint import Checkpoint, GlobalRandomness, SameTraining, Stateful
 from advwrap.training.collector_state import CollectorState
-from advwrap.training.logbook import LogBook
+from advwrap.training.logbook import LogBook, passed
 from advwrap.training.minibatches import Minibatches
 from advwrap.training.normaliser import Normaliser
 from advwrap.training.replayable import Replayable
@@ -186,25 +186,21 @@ class PPO:
                     training.round()
                     log.write(training.logged(), training.frames)
                     count(self.batch)
-                    if watch is not None and self._passed(watch_every, training.frames):
+                    if watch is not None and passed(watch_every, training.frames, self.batch):
                         watch(training.frames, training.agent())
                     done = training.frames == self.rounds * self.batch
-                    if checkpoint is not None and (done or self._passed(self.checkpoint_every, training.frames)):
+                    due = done or passed(self.checkpoint_every, training.frames, self.batch)
+                    if checkpoint is not None and due:
                         checkpoint.save()
                 training.close()
                 return training.agent()
             finally:
                 randomness.load_state_dict(before)
 
-    def _passed(self, every: int, frames: int) -> bool:
-        """Whether the last round has reached or passed a multiple of `every` steps."""
-        return frames // every > (frames - self.batch) // every
-
     def _checkpoint(self, out: Path, training: PPOTraining, log: LogBook) -> Checkpoint:
         """The global generators last: loading the others may draw from them."""
-        same = SameTraining(self.card())
         parts: dict[str, Stateful] = {
-            "config": same,
+            "config": SameTraining(self.card()),
             "training": training,
             "log": log,
             "randomness": GlobalRandomness(),
@@ -214,8 +210,10 @@ class PPO:
     def card(self) -> dict[str, Any]:
         """The configuration as JSON can hold it; of functions only the names."""
         config = json.loads(json.dumps(described(replace(self, env=None, wrap=None))))
-        functions = {"env": self.env, "wrap": self.wrap}
-        return {"policy": "free-scale", "config": {**config, **{name: _named(f) for name, f in functions.items()}}}
+        for name in ("env", "wrap"):  # by their names even where they are dataclasses, which may hold anything
+            value = getattr(self, name)
+            config[name] = named(value) if callable(value) else value
+        return {"policy": "free-scale", "config": config}
 
     @property
     def batch(self) -> int:
@@ -251,8 +249,6 @@ class PPOTraining:
         self.config = config
         self.frames = 0
         """Environment steps so far."""
-        self.ended = False
-        """Whether an episode ended in the last round."""
         self.history: list[tuple[int, float]] = []
         """After how many steps which mean return of the episodes that ended in a round."""
         self.tasks, tasks = _tasks(config)
@@ -330,15 +326,15 @@ class PPOTraining:
         self.frames += batch.numel()
         self.trainer.optim_steps(batch)
         self.schedule.step()
-        self.ended = bool(self.episodes.ended)
-        if self.ended:
+        if self.episodes.ended:
             self.history.append((self.frames, self.episodes.take()))
 
     def logged(self) -> dict[str, float | Tensor]:
         """The numbers of the last round: its last losses, the spread of the policy, the return of ended episodes."""
         values = {name: value for name, value in self.stepper.values.items() if value.numel() == 1}
         spread = self.scale.state_independent_scale.detach().exp().mean()
-        returns = {"return_while_learning": self.history[-1][1]} if self.ended else {}
+        ended = bool(self.history) and self.history[-1][0] == self.frames
+        returns = {"return_while_learning": self.history[-1][1]} if ended else {}
         return {**values, "policy_std": spread, **returns}
 
     def close(self) -> None:
@@ -414,7 +410,7 @@ class PPOTraining:
         low, high = (torch.tensor(limit, dtype=torch.float32) for limit in (space.low, space.high))
         card = {**config.card(), "history": [list(pair) for pair in self.history], "kept": self.frames}
         # The actions of an attacker are none of the task's, whatever the task is.
-        task = config.env if isinstance(config.env, str) else _named(config.env)["function"]
+        task = config.env if isinstance(config.env, str) else named(config.env)["function"]
         same = isinstance(config.env, str) and not isinstance(self.env.envs, AttackerEnv)
         env = task if same else f"{task} (no id)"
         return TrainedAgent(env, actor, (value,), frozen, low, high, card)
@@ -432,13 +428,6 @@ class _Silent(OptimizationStepper):  # type: ignore[misc]
         """One update."""
         self.values = self.update.step(trainer, sub_batch)
         return TensorDict()
-
-
-def _named(value: Any) -> Any:
-    """What JSON has as it is, a function by its name."""
-    if not callable(value):
-        return value
-    return {"function": getattr(value, "__name__", type(value).__name__)}
 
 
 def _tasks(config: PPO) -> tuple[list[Replayable], AnyVectorEnv]:

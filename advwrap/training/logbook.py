@@ -68,6 +68,16 @@ class LogBook:
             file.write_text("".join(f"{line}\n" for line in kept))
 
 
+def passed(every: int, steps: int, new: int) -> bool:
+    """Whether a multiple of `every` was reached or passed by the last `new` of so many steps.
+
+    Example:
+        >>> [passed(100, steps, 40) for steps in (80, 120, 160, 200)]
+        [False, True, False, True]
+    """
+    return steps // every > (steps - new) // every
+
+
 def _step(line: str) -> float:
     """The step of a line; one that a killed process left half written counts as later than all."""
     step, _, value = line.partition(",")

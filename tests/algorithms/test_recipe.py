@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import pytest
 import torch
 
-from advwrap.algorithms import SAC, Alternating, OffPolicy, ValtSoft, preset
+from advwrap.algorithms import PPO, SAC, Alternating, OffPolicy, ValtSoft, preset
 from advwrap.algorithms.presets import NAMES
 from advwrap.algorithms.recipe import from_json, to_json
 from advwrap.cli.train import train
@@ -43,6 +45,16 @@ def test_an_agents_file_trains_it_again(tmp_path: Path) -> None:
     assert load_agent(tmp_path / "c").digest() != one.digest()
     parts = one.policy.mean(torch.zeros(1, 3)), load_agent(tmp_path / "c").policy.mean(torch.zeros(1, 3))
     assert not torch.equal(*parts)
+
+
+def test_a_function_cannot_be_written() -> None:
+    """Its name is, and says so when it is read; it is not taken for the id of a task."""
+
+    def make() -> gym.Env[Any, Any]:
+        return gym.make("Pendulum-v1")
+
+    with pytest.raises(ValueError, match="make is a function of its author's"):
+        from_json(to_json(PPO(make)))
 
 
 @pytest.mark.parametrize(

@@ -181,8 +181,9 @@ def test_killed_before_the_first_checkpoint(config: OffPolicy | PPO, tmp_path: P
 
 def test_statistics_are_part_of_a_training(tmp_path: Path) -> None:
     """Another normaliser is another training, and stands in the agent's file."""
-    ones, options = np.ones(9), {"steps": 40, "envs": 2, "horizon": 20, "minibatches": 2, "epochs": 1, "hidden": (8,)}
-    config = PPO(TASK, normaliser=Normaliser(0.5 * ones, 2 * ones), **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"steps": 40, "envs": 2, "horizon": 20, "minibatches": 2, "epochs": 1, "hidden": (8,)}
+    ones = np.ones(9)
+    config = PPO(TASK, normaliser=Normaliser(0.5 * ones, 2 * ones), **options)
     agent = config.train(out=tmp_path)
     with pytest.raises(CheckpointError, match=r"it was made with .'normaliser'"):
         replace(config, normaliser=Normaliser(0.5 * ones, ones)).train(out=tmp_path)
