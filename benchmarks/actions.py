@@ -8,12 +8,15 @@ May be stopped and repeated; see `experiment.run`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from experiment import SHORT_TD3, Experiment, Training, command_line
+from experiment import SHORT_TD3, Attacks, Experiment, Training, command_line
 
 from advwrap.algorithms import OAPI, SAC, TD3, ActionRobustTD3, OffPolicy, RobustAdvantage, preset
-from advwrap.evaluation import ActionSuite, FaultSuite, Suite
+from advwrap.evaluation import ActionSuite, AttackMaker, FaultSuite
+from advwrap.evaluation.action_makers import LearnedAction
+from advwrap.training import TrainedAgent
+from advwrap.wrappers import AdversarialAction
 
 CHEAP = "InvertedPendulum-v5"
 
@@ -34,7 +37,7 @@ def pendulum() -> Experiment:
         "ppo": ppo,
         "oa-ppo": replace(ppo, advantage=RobustAdvantage(0.3)),
     }
-    return Experiment(CHEAP, (0.1, 0.2, 0.3, 0.4), methods, range(5), suites(10_000))
+    return Experiment(methods, range(5), attacks(10_000, 0.2, 0.3, 0.4))
 
 
 def ablation() -> Experiment:
@@ -51,7 +54,7 @@ def ablation() -> Experiment:
         "oa-td3-protects-nominal": changed(surgery="nominal"),
         "oa-td3-plain": changed(at_worst=False),
     }
-    return Experiment(CHEAP, (0.3,), methods, range(5), {"": suites(10_000)[""]})
+    return Experiment(methods, range(5), {"": attacks(10_000, 0.3)[""]})
 
 
 def hopper() -> Experiment:
@@ -77,12 +80,35 @@ def hopper() -> Experiment:
         "nr-td3": long(ActionRobustTD3, game="noisy"),
         "pr-td3": long(ActionRobustTD3, game="probabilistic"),
     }
-    return Experiment("Hopper-v5", (0.1, 0.2, 0.3), methods, (0, 1), suites(50_000))
+    return Experiment(methods, (0, 1), attacks(50_000, 0.1, 0.2, 0.3))
 
 
-def suites(steps: int) -> Mapping[str, Suite]:
-    """Attackers, and faults in a table of their own: what no adversary chose is no worst case."""
-    return {"": ActionSuite(sac=(SAC("", steps=steps, compile=True),)), "faults": FaultSuite()}
+@dataclass(frozen=True)
+class Games:
+    """The adversaries of NR-MDP and PR-MDP, the radius being their share. They may leave the ball of that radius."""
+
+    sac: SAC
+
+    channel = staticmethod(AdversarialAction)
+
+    def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
+        """Both."""
+        return {game: LearnedAction(game, (self.sac,)) for game in ("noisy", "probabilistic")}
+
+
+def attacks(steps: int, *epsilons: float) -> Mapping[str, Attacks]:
+    """What stays in the ball; and, in tables of their own, what may leave it and what nobody chose to be the worst.
+
+    Args:
+        steps: That adversaries learn for.
+        epsilons: Radii of the ball.
+    """
+    sac = SAC("", steps=steps, compile=True)
+    return {
+        "": Attacks(ActionSuite(sac=(sac,)), epsilons),
+        "games": Attacks(Games(sac), (0.1,)),
+        "faults": Attacks(FaultSuite(), (0.25,)),
+    }
 
 
 EXPERIMENTS = {"pendulum": pendulum, "ablation": ablation, "hopper": hopper}

@@ -11,23 +11,31 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from advwrap.algorithms import OffPolicy
 from advwrap.algorithms.description import described
 from advwrap.algorithms.recipe import Training
 from advwrap.evaluation import Suite, evaluate_suite, write_report
-from advwrap.evaluation.plots import COLOURS
+from advwrap.evaluation.panels import COLOURS, finish, make_panels
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
 from advwrap.training import load_agent, save_agent
+
+
+@dataclass(frozen=True)
+class Attacks:
+    """A table of its own: these attacks at these radii."""
+
+    suite: Suite
+    epsilons: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -35,19 +43,15 @@ class Experiment:
     """What is trained, and how it is attacked.
 
     Args:
-        env: The task.
-        epsilons: Radii of the attacks.
         methods: By name, without a seed.
         seeds: Of the trainings.
-        suites: The attacks, by the folder below the results.
+        attacks: By the folder below the results.
         episodes: Per cell.
     """
 
-    env: str
-    epsilons: Sequence[float]
     methods: Mapping[str, Training]
     seeds: Sequence[int]
-    suites: Mapping[str, Suite]
+    attacks: Mapping[str, Attacks]
     episodes: int = 20
 
 
@@ -82,18 +86,18 @@ def run(experiment: Experiment, runs: Path, out: Path, *, workers: int, command:
         for seed in experiment.seeds
     }
     train_all(experiment, folders, workers=workers)
-    for name, suite in experiment.suites.items():
+    for name, attacks in experiment.attacks.items():
         results = evaluate_suite(
-            {name: load_agent(folder) for name, folder in folders.items()},
-            suite,
-            experiment.epsilons,
+            {agent: load_agent(folder) for agent, folder in folders.items()},
+            attacks.suite,
+            attacks.epsilons,
             episodes=experiment.episodes,
             keep=runs / "cells",
             workers=workers,
             command=command,
         )
         write_report(results, out / name)
-        for epsilon in experiment.epsilons:
+        for epsilon in attacks.epsilons:
             Console().print(over_seeds(results, epsilon).rich())
     cards = {agent: read_card(folder) for agent, folder in folders.items()}
     known = {agent: {"made": card["made"], "config": card["config"]} for agent, card in cards.items()}
@@ -151,19 +155,12 @@ def write_learning(folders: Mapping[str, Path], path: Path) -> dict[str, np.ndar
 def draw_learning(curves: Mapping[str, np.ndarray], path: Path) -> None:
     """Return over environment steps: a panel per method, a line per seed."""
     methods = list(dict.fromkeys(agent.partition(SEED)[0] for agent in curves))
-    columns = min(len(methods), 4)
-    rows = -(-len(methods) // columns)
-    figure = Figure(figsize=(1 + 2.2 * columns, 0.7 + 1.6 * rows), layout="constrained", dpi=120)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for unused in grid.flat[len(methods) :]:
-        unused.remove()
-    for panel, method in zip(grid.flat, methods, strict=False):
+    figure, rows = make_panels(len(methods), columns=4, size=(2.2, 1.6), margin=(1.0, 0.7))
+    for panel, method in zip(chain(*rows), methods, strict=True):
         for agent, curve in curves.items():
             if agent.partition(SEED)[0] == method:
                 panel.plot(*curve.T, color=COLOURS[0], linewidth=0.8, alpha=0.8)
-        panel.set_title(method, fontsize="medium")
-        panel.grid(alpha=0.3)
-        panel.spines[["top", "right"]].set_visible(False)
+        finish(panel, method)
     figure.supxlabel("environment steps", fontsize="medium")
     figure.supylabel("return while learning, under the defence's own attacks", fontsize="medium")
     figure.savefig(path, metadata={"Software": None})

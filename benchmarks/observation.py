@@ -7,7 +7,7 @@ May be stopped and repeated; see `experiment.run`.
 
 from __future__ import annotations
 
-from experiment import SHORT_TD3, Experiment, command_line, with_defence
+from experiment import SHORT_TD3, Attacks, Experiment, command_line, with_defence
 
 from advwrap.algorithms import (
     PPO,
@@ -50,7 +50,7 @@ def halfcheetah() -> Experiment:
         "valt-soft-sac": with_defence(short("valt-soft"), temperature=2.0),
     }
     suite = ObservationSuite(learned=("SA-RL (SAC)",))
-    return Experiment("HalfCheetah-v5", (0.15,), methods, (0, 1), {"": suite})
+    return Experiment(methods, (0, 1), {"": Attacks(suite, (0.15,))})
 
 
 def pendulum() -> Experiment:
@@ -84,7 +84,7 @@ def pendulum() -> Experiment:
         "td3": small_td3(),
         "valt-eps-td3": small_td3(eps),
     }
-    return Experiment("InvertedPendulum-v5", (0.25,), methods, range(5), {"": light()})
+    return Experiment(methods, range(5), {"": Attacks(light(), (0.25,))})
 
 
 def cartpole() -> Experiment:
@@ -98,7 +98,7 @@ def cartpole() -> Experiment:
         "valt-eps-discrete-sac": small(ValtEps(0.2, kappa=0.5, ramp=(0.3, 0.8))),
         "valt-soft-discrete-sac": small(ValtSoft(0.2, temperature=0.1, reset_every=500, learning_rate=1e-3)),
     }
-    return Experiment("CartPole-v1", (0.2,), methods, range(5), {"": light()})
+    return Experiment(methods, range(5), {"": Attacks(light(), (0.2,))})
 
 
 def light() -> ObservationSuite:

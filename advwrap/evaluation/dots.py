@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from advwrap.evaluation.panels import COLOURS, finish, label_below, make_panels
 from advwrap.evaluation.results import NATURAL, Cell, Results
 from advwrap.evaluation.seeds import methods
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 3
-DOT, MEAN = "#0072B2", "#000000"
+DOT, MEAN = COLOURS[0], COLOURS[-1]
 
 
 def draw_dots(results: Results, epsilon: float) -> Figure:
@@ -35,22 +36,12 @@ def draw_dots(results: Results, epsilon: float) -> Figure:
         >>> [panel.get_title() for panel in figure.axes]
         ['natural', 'pgd', 'worst']
     """
-    from matplotlib.figure import Figure  # imported here: drawing needs matplotlib, evaluating does not
-
     grouped = methods(results)
-    panels = (NATURAL, *results.attacks, "worst")
-    columns = min(len(panels), COLUMNS)
-    rows = math.ceil(len(panels) / columns)
-    size = 1.5 + 2.2 * columns, 0.5 + rows * (0.7 + 0.2 * len(grouped))
-    figure = Figure(figsize=size, layout="constrained", dpi=120)
-    axes = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
-    for unused in axes[len(panels) :]:
-        unused.remove()
-    for panel, name in zip(axes, panels, strict=False):
+    names = (NATURAL, *results.attacks, "worst")
+    figure, rows = make_panels(len(names), columns=COLUMNS, size=(2.2, 0.7 + 0.2 * len(grouped)), margin=(1.5, 0.5))
+    for panel, name in zip(chain(*rows), names, strict=True):
         _draw(panel, name, {method: _scores(results, agents, name, epsilon) for method, agents in grouped.items()})
-    for panel in axes[max(0, len(panels) - columns) : len(panels)]:
-        panel.set_xlabel("return")
-        panel.tick_params(labelbottom=True)  # also where the panel below is missing
+    label_below(rows, "return")
     figure.suptitle(f"{results.provenance.env}, epsilon {epsilon:g}", fontweight="bold")
     return figure
 
@@ -69,8 +60,6 @@ def _draw(panel: Axes, title: str, scores: Mapping[str, Sequence[float]]) -> Non
         panel.scatter(found, [row] * len(found), s=18, color=DOT, alpha=0.6, linewidths=0)
         if found:
             panel.plot([np.mean(found)] * 2, [row - 0.35, row + 0.35], color=MEAN, linewidth=1.5)
-    panel.set_title(title, fontsize="medium")
     panel.set_yticks(range(len(scores)), list(scores))
     panel.set_ylim(len(scores) - 0.5, -0.5)  # the first method on top, as in the tables
-    panel.grid(axis="x", alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
+    finish(panel, title, grid="x")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advwrap.evaluation.dots import draw_dots
+from advwrap.evaluation.panels import COLOURS, finish, make_panels
 from advwrap.evaluation.results import Cell, Results
 from advwrap.evaluation.seeds import has_seeds, methods
 
@@ -16,11 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, for any colour vision: attacks from the front, agents from the back."""
-
 MARKERS = "osD^vPX"
-"""A second way to tell the lines apart, also in grey print."""
+"""A second way to tell the lines apart, also in grey print; as of the colours, attacks from the front, agents from the
+back."""
 
 COLUMNS = 3
 
@@ -44,20 +44,12 @@ def draw_curve(results: Results) -> Figure:
     """
     if has_seeds(results) and len(results.epsilons) == 1:
         return draw_dots(results, results.epsilons[0])
-    # Imported here: drawing needs matplotlib, evaluating does not. Not pyplot, which opens windows.
-    from matplotlib.figure import Figure
-
     grouped = methods(results) if has_seeds(results) else {agent: [agent] for agent in results.agents}
-    panels = len(grouped) + (len(grouped) > 1)
-    columns = max(1, min(panels, COLUMNS))
-    rows = max(1, math.ceil(panels / columns))
-    figure = Figure(figsize=(1.2 + 3.6 * columns, 3.6 * rows), layout="constrained", dpi=150)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    axes = list(grid.flat)
-    for unused in axes[panels:]:
-        unused.remove()
-    for row in grid:
+    count = max(1, len(grouped) + (len(grouped) > 1))
+    figure, rows = make_panels(count, columns=COLUMNS, size=(3.6, 3.6), margin=(1.2, 0.0))
+    for row in rows:
         row[0].set_ylabel("return")
+    axes = list(chain(*rows))
     if len(grouped) > 1:
         _draw_worst(axes.pop(0), results, grouped)
     for panel, (name, agents) in zip(axes, grouped.items(), strict=False):
@@ -126,9 +118,7 @@ def _draw_line(panel: Axes, cells: Sequence[Cell | None], *, label: str | None, 
 
 
 def _finish(panel: Axes, title: str) -> None:
-    panel.set_title(title, fontsize="medium")
     panel.set_xlabel("epsilon")
-    panel.tick_params(labelbottom=True)  # also where the panel below is missing
+    panel.tick_params(labelbottom=True)  # in every panel: a radius is read off each
     panel.locator_params(axis="x", nbins=5)
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
+    finish(panel, title)
