@@ -45,7 +45,7 @@ def searches(objective: LowValue, critic: Any, within: LinfBall) -> dict[str, At
         options = {"step_size": Falling(steps), **options}
         return PGD(objective, within=within, steps=steps, restarts=restarts, best=True, **options)
 
-    def apart(steps: int, restarts: int = 1) -> Attack:
+    def apart(steps: int, restarts: int) -> Attack:
         return worst_action(critic, within=within, steps=steps, restarts=restarts)
 
     return {
@@ -53,10 +53,12 @@ def searches(objective: LowValue, critic: Any, within: LinfBall) -> dict[str, At
         "least: 20 falling steps, from the action": least(20, random_start=0.0),
         "least: 20 falling steps, random start": least(20),
         "least: 5 falling steps, 4 starts": least(5, 4),
-        "apart: 2 falling steps": apart(2),
-        "apart: 3 falling steps (default)": apart(3),
-        "apart: 5 falling steps": apart(5),
-        "apart: 20 falling steps": apart(20),
+        "apart: 1 full step": apart(1, 1),
+        "apart: 2 full steps (trainings' default)": apart(2, 1),
+        "apart: 3 falling steps": apart(3, 1),
+        "apart: 5 falling steps": apart(5, 1),
+        "apart: 20 falling steps": apart(20, 1),
+        "apart: 3 falling steps, 6 starts (default)": apart(3, 6),
         "apart: 5 falling steps, 4 starts": apart(5, 4),
         "apart: 20 falling steps, 4 starts": apart(20, 4),
         "corners": Search(objective, within=within, strategy=Corners()),

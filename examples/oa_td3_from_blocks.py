@@ -117,8 +117,8 @@ def main(
     attacks = {
         "natural": Identity(),
         "random vertex": RandomVertex(within),
-        "Min-Q": worst_action(loss, within=within, steps=20, restarts=4),
-        "Min-OA-Q": worst_action(robust, within=within, steps=20, restarts=4),
+        "Min-Q": worst_action(loss, within=within),
+        "Min-OA-Q": worst_action(robust, within=within),
     }
     for name, attack in attacks.items():
         print(f"{name:14} {mean_return(environment(task, attack), actor):8.1f}")

@@ -95,7 +95,7 @@ class Hardening:
         behaviour: What the policy suffers while it collects.
         perturb: What a sampled batch suffers before the losses.
         losses: Further losses, trained by the same optimiser.
-        actor_terms: Names of their terms that train the actor: they rest when it rests.
+        actor_terms: Names of their terms that train the actor, and of what they log of it: they rest when it rests.
         weights: Coefficients of terms of any loss.
         surgery: Two terms whose gradients are combined by a rule instead of being added.
         schedules: What moves with the environment steps.

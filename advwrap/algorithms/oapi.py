@@ -60,7 +60,7 @@ class OAPI:
     omega: float = 0.5
     at_worst: bool = True
     surgery: str = "pcgrad"
-    steps: int = 3
+    steps: int = 2
     restarts: int = 1
     smoothed: bool = True
 
@@ -86,7 +86,7 @@ class OAPI:
         gap = SearchGap(robust) if isinstance(robust, RobustCriticLoss) else None
         return Hardening(
             losses=(robust,),
-            actor_terms=("loss_robust_actor",),
+            actor_terms=("loss_robust_actor", "robust_value", "action_damage"),
             weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
             surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),
             updaters=(updater,),

@@ -52,7 +52,7 @@ class RobustRegulariser:
         loss = SmoothPolicy.sgld(
             learner.actor, within=LinfBall(radius), steps=self.steps, coefficient=self.coefficient, seed=seed
         )
-        return Hardening(losses=(loss,), actor_terms=("loss_smooth",), schedules=(radius,))
+        return Hardening(losses=(loss,), actor_terms=("loss_smooth", "smooth_divergence"), schedules=(radius,))
 
 
 class Regularised(Protocol):

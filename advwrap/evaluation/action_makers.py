@@ -127,11 +127,11 @@ class LowestAction:
 
     Example:
         >>> LowestAction()
-        LowestAction(steps=20, restarts=4)
+        LowestAction(steps=3, restarts=6)
     """
 
-    steps: int = 20
-    restarts: int = 4
+    steps: int = 3
+    restarts: int = 6
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """`worst_action`.
@@ -157,12 +157,12 @@ class LowestRobustAction:
 
     Example:
         >>> LowestRobustAction().restarts
-        4
+        6
     """
 
     training: RobustCriticTraining = field(default_factory=RobustCriticTraining)
-    steps: int = 20
-    restarts: int = 4
+    steps: int = 3
+    restarts: int = 6
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """Fit, search."""

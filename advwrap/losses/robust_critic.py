@@ -54,7 +54,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         qvalue: The network of U, a `ValueOperator` of the clean observation and the action, or a list of them.
         within: Where the perturbation may live, in units of the action.
         bounds: The valid range of executed actions.
-        solver: From a critic to the attack; ``partial(worst_action, within=within)`` by default.
+        solver: From a critic to the attack; ``partial(worst_action, within=within, steps=2, restarts=1)`` by default.
         next_action: From ``batch["next"]`` to a', [B, A]; mu(s') of the live policy by default. TD3 hands its smoothed
             target action.
         gamma: Discount per step.
@@ -126,7 +126,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         make_functional(self, qvalue, num_qvalue_nets, target=True)
         self.robust, self.robust_target = LossCritic(self), LossCritic(self, target=True)
         self.raised = LossCritic(self, member=0)
-        solve = partial(worst_action, within=within) if solver is None else solver
+        solve = partial(worst_action, within=within, steps=2, restarts=1) if solver is None else solver
         self.attack, self.target_attack = solve(self.raised), solve(self.robust_target)
         self.within, self.bounds, self.next_action, self.gamma = within, bounds, next_action, gamma
         self.at_worst, self.loss_function = at_worst, loss_function

@@ -37,9 +37,10 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         prepare: What is done to a batch first: normalise, perturb.
         weights: Coefficients of terms, by name; 1 by default. A schedule is asked at every step.
         surgery: Two terms whose gradients are combined instead of added; their cosine is in the values, as
-            "gradient_cosine", and stays what it was while one of them rests; "gradient_conflict" is 1 where it is
-            negative, so that its mean is the rate of conflicts.
-        every: Terms that count only in every n-th step, by name (a delayed actor); their parameters stay in between.
+            "gradient_cosine"; "gradient_conflict" is 1 where it is negative, so that its mean is the rate of conflicts.
+        every: Values that are there only in every n-th step, by name: the term of a delayed actor, whose parameters
+            stay in between, and what is logged with it. In between they are what they were (0 at first), as the cosine
+            is, and a compiled graph does not compute them.
         compile: Whether to compile the function into one graph; on a GPU with CUDA graphs.
 
     Reads: What the losses read.
@@ -78,7 +79,8 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         self.surgery = surgery
         self.params = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self.steps = 0
-        self.cosine = torch.zeros(())
+        self.held: dict[str, Tensor] = {}
+        """The last values of what rests now and then."""
         self._gradients = _one_graph(self.gradients, self.params[0].device) if compile else self.gradients
 
     def __call__(self, batch: TensorDictBase) -> TensorDict:
@@ -90,9 +92,10 @@ class Update(OptimizationStepper):  # type: ignore[misc]
             # Adam's fused kernel on the CPU takes for granted that a gradient is laid out like its parameter.
             p.grad = None if grad is None else grad.contiguous()
         self.optimizer.step()
+        for name in self._resting_sometimes():
+            self.held[name] = values.setdefault(name, self.held.get(name, torch.zeros(()))).clone()
         if self.surgery is not None:
-            self.cosine = values.setdefault("gradient_cosine", self.cosine).clone()
-            values["gradient_conflict"] = (self.cosine < 0).float()
+            values["gradient_conflict"] = (values["gradient_cosine"] < 0).float()
         # The next replay of a CUDA graph overwrites what this one returned.
         return TensorDict({name: value.clone() if value.is_cuda else value for name, value in values.items()})
 
@@ -103,7 +106,10 @@ class Update(OptimizationStepper):  # type: ignore[misc]
 
         Args:
             batch: Transitions.
-            resting: Names of terms that do not count this time.
+            resting: Names of values that are not there this time.
+
+        Raises:
+            ValueError: If a name is that of no value.
         """
         batch = batch.copy()  # networks write what they compute into their input
         for stage in self.prepare:
@@ -111,11 +117,10 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         values: dict[str, Tensor] = {}
         for loss in self.losses:
             values.update({str(name): value for name, value in loss(batch).items()})
-        terms = {
-            name: self._weight(name) * value
-            for name, value in values.items()
-            if name.startswith("loss_") and name not in resting
-        }
+        unknown = [name for name in resting if name not in values]
+        check(not unknown, f"`every` must name values of the losses ({', '.join(values)}), got {', '.join(unknown)}.")
+        values = {name: value for name, value in values.items() if name not in resting}
+        terms = {name: self._weight(name) * value for name, value in values.items() if name.startswith("loss_")}
         found = self._resolved(terms, values)
         # What a batch contributes to a prioritised replay buffer.
         if (priority := batch.get("td_error", None)) is not None:
@@ -137,6 +142,10 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         rest = _gradients(sum(terms.values()), self.params)
         return [g if r is None else r if g is None else g + r for g, r in zip(combined, rest, strict=True)]
 
+    def _resting_sometimes(self) -> list[str]:
+        names = [name for name, n in self.every.items() if n > 1]
+        return names if self.surgery is None else [*names, "gradient_cosine"]
+
     def _weight(self, name: str) -> float | Tensor:
         return present(self.weights.get(name, 1.0))
 
@@ -149,13 +158,13 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         return values
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimiser's state, the number of steps and the last cosine."""
-        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps, "cosine": self.cosine}
+        """The optimiser's state, the number of steps, and what is held."""
+        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps, "held": dict(self.held)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.steps, self.cosine = int(state["steps"]), state["cosine"]
+        self.steps, self.held = int(state["steps"]), dict(state["held"])
 
 
 def _gradients(total: Any, params: Sequence[Tensor], *, keep: bool = False) -> Sequence[Tensor | None]:

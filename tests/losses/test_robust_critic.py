@@ -231,10 +231,19 @@ def test_every_critic_finds_its_own_way_down(given):
         return torch.stack([gentle(observation, action), steep(observation, action)])
 
     critic, found = {"one by one": ([gentle, steep], -0.5), "together": (both, 0.5)}[given]
-    attack = worst_action(critic, within=LinfBall(0.5), steps=3)
+    attack = worst_action(critic, within=LinfBall(0.5), steps=3, restarts=1)
     state = torch.zeros(4, 2)
     executed = attack(torch.zeros(4, 1), context={"observation": state}, bounds=BOX)
     torch.testing.assert_close(executed, torch.full((4, 1), found))
+
+
+def test_two_steps_go_from_vertex_to_vertex():
+    """Down to the right from the action, where it is far higher than on the left: the second step turns back."""
+    attack = worst_action(
+        lambda _, action: (4 * action**3 - 0.1 * action)[:, 0], within=LinfBall(0.5), steps=2, restarts=1
+    )
+    executed = attack(torch.zeros(4, 1), context={"observation": torch.zeros(4, 2)}, bounds=BOX)
+    assert executed.tolist() == [[-0.5]] * 4
 
 
 def test_falling_steps():

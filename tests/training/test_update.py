@@ -69,6 +69,23 @@ def test_a_delayed_term_moves_its_parameters_in_every_nth_step_only() -> None:
     assert seen[5] != seen[4]
 
 
+def test_what_rests_keeps_its_last_value() -> None:
+    """A log averages over updates, so every one has it; a checkpoint too."""
+    loss = Two()
+    update = Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), every={"loss_a": 2})
+    assert [float(update(batch())["loss_a"]) for _ in range(4)] == [0.0, 10.0, 10.0, -10.0]
+    resumed = Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), every={"loss_a": 2})
+    resumed.load_state_dict(update.state_dict())
+    assert float(resumed(batch())["loss_a"]) == -10.0
+
+
+def test_a_name_that_is_no_value() -> None:
+    loss = Two()
+    update = Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), every={"loss_c": 2})
+    with pytest.raises(ValueError, match=r"`every` must name values of the losses \(.*loss_a.*\), got loss_c"):
+        update(batch())
+
+
 def test_the_batch_stays_as_it_is() -> None:
     given = batch()
     loss = Two()
