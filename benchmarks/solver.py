@@ -147,7 +147,9 @@ def main(runs: Path = Path("runs/solver"), out: Path = Path("docs/results/benchm
                 found = measure(critic, state, agent.act(state), within, bounds)
                 rows += [{"task": task, "epsilon": epsilon, "critic": name, **row} for row in found]
     provenance = Provenance.here(", ".join(TASKS), seed=0, command="python benchmarks/solver.py")
-    out.write_text(json.dumps({"provenance": vars(provenance), "rows": rows}, indent=1, default=str) + "\n")
+    rows = [{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    out.write_text(f'{{\n "provenance": {json.dumps(vars(provenance))},\n "rows": [\n{lines}\n ]\n}}\n')
     show(rows)
 
 
