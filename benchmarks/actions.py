@@ -37,7 +37,7 @@ def pendulum() -> Experiment:
         "ppo": ppo,
         "oa-ppo": replace(ppo, advantage=RobustAdvantage(0.3)),
     }
-    return Experiment(methods, range(5), attacks(10_000, 0.2, 0.3, 0.4))
+    return Experiment(methods, range(5), attacks(10_000, 0.3))
 
 
 def ablation() -> Experiment:
