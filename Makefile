@@ -71,6 +71,7 @@ bench: $(STAMP)  ## the peers' promises; attacks, wrappers and trainings timed b
 	$(BIN)/python benchmarks/attacks.py
 	$(BIN)/python benchmarks/wrappers.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/updates.py
 
 clean:  ## remove .venv, caches and built files
 	rm -rf $(VENV) site dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -99,7 +99,7 @@ def main(
         torch.optim.Adam(params.values(), lr=1e-3),
         weights={"loss_actor": omega, "loss_robust_actor": 1 - omega},  # <-
         surgery=Surgery("loss_actor", "loss_robust_actor"),  # <-
-        every={"loss_actor": 2, "loss_robust_actor": 2},
+        every={"loss_actor": 2, "loss_robust_actor": 2, "robust_value": 2},
     )
     targets = SoftUpdate(loss, tau=0.005), SoftUpdate(robust, tau=0.005)  # <-
     buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(steps), batch_size=256)

@@ -76,7 +76,7 @@ class RobustAdvantage:
     keep: int = 20_000
     learning_rate: float = 1e-3
     tau: float = 0.02
-    steps: int = 2
+    steps: int = 3
     restarts: int = 1
 
     def __post_init__(self) -> None:

@@ -44,7 +44,8 @@ class OAPI:
         omega: Weight of the nominal objective; the paper's range is 0.4 to 0.6.
         at_worst: Whether the actor is raised at the worst action, which improves the worst case; the plain reading of
             the paper, U(s, pi(s)), does not.
-        surgery: "pcgrad" (neither objective is harmed), "nominal" (the nominal one is not) or "none".
+        surgery: "pcgrad" (neither objective is harmed), "nominal" (the nominal one is not), "none", or a function of
+            the two gradients: `pcgrad` and others, or a `torchjd` aggregator as `Surgery` takes it.
         steps: Gradient steps of the search for the worst action (`worst_action`); the paper has 15 to 20.
         restarts: Starts of the search, for every critic.
         smoothed: Whether the robust target is taken around the action that the learner's own target is made of (TD3's
@@ -59,17 +60,28 @@ class OAPI:
     epsilon: float
     omega: float = 0.5
     at_worst: bool = True
-    surgery: str = "pcgrad"
-    steps: int = 2
+    surgery: str | Combine = "pcgrad"
+    steps: int = 3
     restarts: int = 1
     smoothed: bool = True
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
         check_share("omega", self.omega)
-        check(self.surgery in SURGERY, f"`surgery` must be one of {', '.join(SURGERY)}, got {self.surgery!r}.")
+        check(
+            callable(self.surgery) or self.surgery in SURGERY,
+            f"`surgery` must be one of {', '.join(SURGERY)}, or a function, got {self.surgery!r}.",
+        )
         check_integer("steps", self.steps, least=1)
         check_integer("restarts", self.restarts, least=1)
+
+    @classmethod
+    def paper(cls, epsilon: float) -> OAPI:
+        """The paper's reading: twenty steps of the search, and the actor raised at U(s, pi(s)).
+
+        That twenty steps fall, and search every critic on its own, is ours.
+        """
+        return cls(epsilon, at_worst=False, steps=20)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """Two more critics, their term in the actor's loss, and the rule that combines it with the nominal one."""
@@ -82,11 +94,11 @@ class OAPI:
         # With half of the weight from the first update on, it must not begin at random beside an agent that goes on.
         for params in ("qvalue_network_params", "target_qvalue_network_params"):
             getattr(robust, params).data.copy_(getattr(learner.loss, params).data)
-        combine = SURGERY[self.surgery]
+        combine = SURGERY[self.surgery] if isinstance(self.surgery, str) else self.surgery
         gap = SearchGap(robust) if isinstance(robust, RobustCriticLoss) else None
         return Hardening(
             losses=(robust,),
-            actor_terms=("loss_robust_actor", "robust_value", "action_damage"),
+            actor_terms=("loss_robust_actor", "robust_value"),
             weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
             surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),
             updaters=(updater,),
@@ -124,7 +136,7 @@ class OAPI:
 
 
 class SearchGap:
-    """Logs what the search for the worst action misses, measured by twenty steps from four starts.
+    """Logs what the search for the worst action misses, by twenty steps from four starts, and how much is at stake.
 
     Args:
         loss: Whose search.
@@ -141,8 +153,12 @@ class SearchGap:
         self.rounds = frames // self.every
         (batch,) = batches(1)
         reference = partial(worst_action, within=self.loss.within, steps=20, restarts=4)
-        gap = self.loss.search_gap(batch, reference)
-        return {"search_gap_mean": float(gap.mean()), "search_gap_p95": float(gap.quantile(0.95))}
+        gap, damage = self.loss.search_gap(batch, reference)
+        return {
+            "search_gap_mean": float(gap.mean()),
+            "search_gap_p95": float(gap.quantile(0.95)),
+            "action_damage": float(damage.mean()),
+        }
 
     def state_dict(self) -> dict[str, int]:
         """How often it has measured."""

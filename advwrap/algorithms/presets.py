@@ -163,6 +163,10 @@ def _oapi(task: Task) -> Defence:
     return OAPI(task.action_epsilon)
 
 
+def _oapi_paper(task: Task) -> Defence:
+    return OAPI.paper(task.action_epsilon)
+
+
 DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "": _undefended,
     "attacked": _attack_training,
@@ -174,6 +178,7 @@ DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "alternating": partial(_alternating, kind=SARL()),
     "pa-alternating": partial(_alternating, kind=PAAD()),
     "oa": _oapi,
+    "oa-paper": _oapi_paper,
 }
 LEARNERS: Mapping[str, type[OffPolicy]] = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
 TRAININGS: Mapping[str, tuple[Callable[..., OffPolicy], Callable[[Task], Defence]]] = {
@@ -200,7 +205,12 @@ NAMES = (*TRAININGS, *ON_POLICY)
 ALIASES: Mapping[str, str] = {"sac-ppo": "alternating-sac", "pa-sac-ppo": "pa-alternating-sac"}
 """As VALT calls them."""
 
-SHORT: Mapping[str, str] = {**{key: f"{key}-sac" for key in DEFENCES if key}, "oa": "oa-td3", **ALIASES}
+SHORT: Mapping[str, str] = {
+    **{key: f"{key}-sac" for key in DEFENCES if key},
+    "oa": "oa-td3",
+    "oa-paper": "oa-paper-td3",
+    **ALIASES,
+}
 """Other words for a name: "valt-eps" for "valt-eps-sac", and those of the paper."""
 
 

@@ -15,7 +15,7 @@ from advwrap.errors import check, check_integer
 from advwrap.objectives import Objective, Score
 from advwrap.objectives.checking import check_objective
 from advwrap.randomness import Streams, as_streams
-from advwrap.sets import UNBOUNDED, Bounds
+from advwrap.sets import UNBOUNDED, ActionSet, Bounds
 from advwrap.sets.rows import flat, per_row
 from advwrap.victims import Context
 
@@ -229,6 +229,8 @@ class Search:
         objective: What to maximise.
         within: Where the perturbation may live.
         strategy: `Square` (default), `RandomSearch`, `Corners`, `CrossEntropyMethod`, or your own.
+        rank: Which of finitely many points to take: the best (1), the second best, ...:
+            ``Search(HighReward(critic=q), within=ActionSet(4), rank=2)`` is the agent's second choice.
 
     Shapes: [B, ...] -> [B, ...].
 
@@ -243,10 +245,16 @@ class Search:
     objective: Objective
     within: AnySet = field(kw_only=True)
     strategy: Strategy = field(default=Square(), kw_only=True)
+    rank: int = field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
         check_set(self.within)
+        check_integer("rank", self.rank, least=1)
+        check(
+            self.rank == 1 or isinstance(self.within, ActionSet),
+            f"`rank` must be 1 where the points are not finitely many, got {self.rank} within {self.within}.",
+        )
 
     def __call__(
         self,
@@ -264,13 +272,17 @@ class Search:
             if len(area.clean) == 0:
                 return area.seal(area.clean)
             if isinstance(area, FiniteRegion):
-                return area.seal(_best_candidate(score, area))
+                return area.seal(_candidate(score, area, self.rank))
             return area.seal(self.strategy(score, area, streams))
 
 
-def _best_candidate(score: Score, area: FiniteRegion) -> Tensor:
-    best, highest = area.candidates[0], evaluate(score, area.candidates[0])
-    for x in area.candidates[1:]:
-        best, highest = better(x, evaluate(score, x), best, highest)
-    never = torch.isneginf(highest)  # no candidate had a finite score: leave the row alone
-    return torch.where(per_row(never, best), area.clean, best)
+def _candidate(score: Score, area: FiniteRegion, rank: int) -> Tensor:
+    """The point of this rank; where no point has a finite score the row is left alone."""
+    check(
+        rank <= len(area.candidates),
+        f"`rank` must be at most the number of actions, {len(area.candidates)}, got {rank}.",
+    )
+    values = torch.stack([evaluate(score, x) for x in area.candidates])
+    order = values.argsort(dim=0, descending=True, stable=True)[rank - 1]
+    chosen = torch.stack(list(area.candidates))[order, torch.arange(len(order), device=order.device)]
+    return torch.where(per_row(torch.isneginf(values.amax(0)), chosen), area.clean, chosen)

@@ -10,14 +10,14 @@ import torch
 import tyro
 from rich.console import Console
 
-from advwrap.algorithms import OAPI, PPO, OffPolicy, preset
+from advwrap.algorithms import OAPI, PPO, ActionRobustTD3, OffPolicy, preset
 from advwrap.algorithms.recipe import Training, from_json
 from advwrap.errors import check
 from advwrap.evaluation import LowestValue
-from advwrap.evaluation.action_makers import LowestAction
+from advwrap.evaluation.action_makers import LowestAction, ReplacedAction
 from advwrap.evaluation.selection import mean_return
 from advwrap.progress import progress
-from advwrap.training import TrainedAgent, load_agent, save_agent
+from advwrap.training import KINDS, TrainedAgent, load_agent, save_agent
 from advwrap.training.agent_file import Score
 from advwrap.wrappers import AdversarialAction
 
@@ -42,14 +42,14 @@ def train(
 
     Args:
         name: A learner (sac, td3, discrete-sac), behind a defence or alone: attacked-sac, robust-sac, wocar-sac,
-            valt-eps-sac, valt-soft-sac, valt-sampled-sac, alternating-sac, pa-alternating-sac, oa-sac, and the same
-            with td3 and, but for wocar, discrete-sac; nr-td3 and pr-td3; ppo and oa-ppo. Behind a defence "-sac" may be
-            left out: valt-eps is valt-eps-sac (but oa is oa-td3). The papers' words sac-ppo and pa-sac-ppo are
-            alternating-sac and pa-alternating-sac.
+            valt-eps-sac, valt-soft-sac, valt-sampled-sac, alternating-sac, pa-alternating-sac, oa-sac, oa-paper-sac,
+            and the same with td3 and, but for wocar, discrete-sac; nr-td3 and pr-td3; ppo and oa-ppo. Behind a defence
+            "-sac" may be left out: valt-eps is valt-eps-sac (but oa is oa-td3, oa-paper oa-paper-td3). The papers'
+            words sac-ppo and pa-sac-ppo are alternating-sac and pa-alternating-sac.
         env: Id of a Gymnasium task with vector observations.
         out: Folder for the files; with several seeds, of one folder for each.
-        epsilon: Radius of the defence on the normalised observations, of oa in units of half the range of each action;
-            by default the paper's for the task.
+        epsilon: Radius of the defence on the normalised observations, of oa in units of half the range of each action,
+            of nr-td3 and pr-td3 the adversary's share; by default the paper's for the task.
         start: Folder of an agent to go on from; without it the networks begin at random.
         steps: Environment steps; by default the paper's for the task.
         seed: Of everything random; several are trained one after the other. By default 0.
@@ -84,7 +84,9 @@ def train(
 
 
 def with_radius(config: Training, epsilon: float) -> Training:
-    """The same training with another radius of what defends it."""
+    """The same training with another radius of what defends it; of the games of the actuators, another share."""
+    if isinstance(config, ActionRobustTD3):
+        return replace(config, alpha=epsilon)
     part = "advantage" if isinstance(config, PPO) else "defence"
     held = getattr(config, part)
     check(
@@ -120,7 +122,8 @@ def scoring(config: OffPolicy) -> Score:
 
     def attacked(agent: TrainedAgent) -> float:
         if isinstance(config.defence, OAPI):
-            return mean_return(agent, LowestAction(5, 2)(agent, epsilon), channel=AdversarialAction)
+            worst = ReplacedAction("worst") if agent.kind is KINDS["categorical"] else LowestAction()
+            return mean_return(agent, worst(agent, epsilon), channel=AdversarialAction)
         return mean_return(agent, LowestValue()(agent, epsilon))
 
     return attacked

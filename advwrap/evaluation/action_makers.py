@@ -14,7 +14,6 @@ from advwrap.attacks import (
     After,
     Attack,
     Bias,
-    Corners,
     Delay,
     Dropout,
     Gain,
@@ -35,7 +34,7 @@ from advwrap.evaluation.scan import scan_attackers
 from advwrap.evaluation.selection import SELECTION_SEED
 from advwrap.losses import sarsa_batches
 from advwrap.losses.fit_robust_critic import RobustCriticTraining, fit_robust_critic
-from advwrap.objectives import LowValue
+from advwrap.objectives import HighReward, LowValue
 from advwrap.sets import ActionSet, Bounds, LinfBall
 from advwrap.targets import worst_action
 from advwrap.training import TrainedAgent
@@ -95,25 +94,34 @@ class VertexAction:
 
 @dataclass(frozen=True)
 class ReplacedAction:
-    """Now and then another action of finitely many is executed: a random one, or the worst by the agent's own critics.
+    """Now and then another action of finitely many is executed.
+
+    A random one, or by the agent's own critics the second best or the worst.
 
     Source: Tessler et al., ICML 2019 (PR-MDP), with an adversary that needs no training.
 
     Args:
-        worst: Whether the worst one.
+        by: "random", "second best" or "worst".
 
     Example:
-        >>> ReplacedAction(worst=True)
-        ReplacedAction(worst=True)
+        >>> ReplacedAction("worst")
+        ReplacedAction(by='worst')
     """
 
-    worst: bool
+    by: str
+
+    def __post_init__(self) -> None:
+        known = "random", "second best", "worst"
+        check(self.by in known, f"`by` must be one of {', '.join(known)}, got {self.by!r}.")
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """With the radius as the probability."""
         every = ActionSet(len(agent.low))
-        critic = LowValue(critic=agent.critic, reduce=torch.amin)
-        other: Attack = Search(critic, within=every, strategy=Corners()) if self.worst else Noise(every)
+        other: Attack = Noise(every)
+        if self.by == "worst":
+            other = Search(LowValue(critic=agent.critic, reduce=torch.amin), within=every)
+        elif self.by == "second best":
+            other = Search(HighReward(critic=agent.critic, reduce=torch.amin), within=every, rank=2)
         return Gated(other, WithProbability(epsilon))
 
 

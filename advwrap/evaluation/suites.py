@@ -167,11 +167,12 @@ class ActionSuite:
     def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
         """All of them; Min-Q only where the agent has critics of actions.
 
-        Discrete actions have no ball: a random action, or the worst one, is executed instead, with the radius as
-        probability.
+        Discrete actions have no ball: a random action, the second best or the worst one is executed instead, with the
+        radius as probability.
         """
         if agent.kind is KINDS["categorical"]:
-            return {"random": ReplacedAction(worst=False), "Min-Q": ReplacedAction(worst=True)}
+            by = {"random": "random", "second best": "second best", "Min-Q": "worst"}
+            return {column: ReplacedAction(what) for column, what in by.items()}
         return {**({"Min-Q": LowestAction()} if agent.kind.values_actions else {}), **self.columns}
 
 

@@ -54,7 +54,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         qvalue: The network of U, a `ValueOperator` of the clean observation and the action, or a list of them.
         within: Where the perturbation may live, in units of the action.
         bounds: The valid range of executed actions.
-        solver: From a critic to the attack; ``partial(worst_action, within=within, steps=2, restarts=1)`` by default.
+        solver: From a critic to the attack; ``partial(worst_action, within=within, restarts=1)`` by default.
         next_action: From ``batch["next"]`` to a', [B, A]; mu(s') of the live policy by default. TD3 hands its smoothed
             target action.
         gamma: Discount per step.
@@ -69,8 +69,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         ("next", "terminated"), "priority_weight" where there is one.
 
     Writes: nothing; returns ``"loss_robust_qvalue"`` and, with an actor, ``"loss_robust_actor"`` and, for the log,
-        ``"robust_value"`` (mean U_1 where the actor is trained) and ``"action_damage"`` (how much of U_1 that
-        perturbation takes from mu(s); 0 with ``at_worst=False``).
+        ``"robust_value"`` (mean U_1 where the actor is trained).
 
     Raises:
         ValueError: If a number is out of range, or there is neither an actor nor a `next_action`.
@@ -88,10 +87,10 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         >>> batch["next"] = TensorDict({"observation": torch.randn(8, 3), "reward": torch.randn(8, 1)}, [8])
         >>> batch["next", "terminated"] = torch.zeros(8, 1, dtype=torch.bool)
         >>> sorted(loss(batch).keys())
-        ['action_damage', 'loss_robust_actor', 'loss_robust_qvalue', 'robust_value']
+        ['loss_robust_actor', 'loss_robust_qvalue', 'robust_value']
     """
 
-    out_keys: ClassVar[list[str]] = ["loss_robust_qvalue", "loss_robust_actor", "robust_value", "action_damage"]
+    out_keys: ClassVar[list[str]] = ["loss_robust_qvalue", "loss_robust_actor", "robust_value"]
 
     qvalue_network: TensorDictModuleBase
     qvalue_network_params: TensorDictParams
@@ -126,7 +125,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         make_functional(self, qvalue, num_qvalue_nets, target=True)
         self.robust, self.robust_target = LossCritic(self), LossCritic(self, target=True)
         self.raised = LossCritic(self, member=0)
-        solve = partial(worst_action, within=within, steps=2, restarts=1) if solver is None else solver
+        solve = partial(worst_action, within=within, restarts=1) if solver is None else solver
         self.attack, self.target_attack = solve(self.raised), solve(self.robust_target)
         self.within, self.bounds, self.next_action, self.gamma = within, bounds, next_action, gamma
         self.at_worst, self.loss_function = at_worst, loss_function
@@ -141,15 +140,12 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
             error, _ = temporal_difference(self, tensordict, self._worst_next(tensordict.get("next")))
             if self.policy is None:
                 return TensorDict({"loss_robust_qvalue": error}, [])
-            intended, executed, state = self._executed(tensordict)
+            executed, state = self._executed(tensordict)
             reached = self.raised(state, executed)[0]
-        with torch.no_grad():
-            damage = self.raised(state, intended)[0] - reached
         out = {
             "loss_robust_qvalue": error,
             "loss_robust_actor": weighted_mean(-reached, tensordict),
             "robust_value": reached.detach().mean(),
-            "action_damage": damage.mean(),
         }
         return TensorDict(out, [])
 
@@ -162,17 +158,18 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         return self.robust_target(state, worst).amin(0)
 
     @torch.no_grad()
-    def search_gap(self, tensordict: TensorDictBase, solver: Solver) -> Tensor:
-        """What share of the worst case the search of the target misses, compared with another search, per row.
+    def search_gap(self, tensordict: TensorDictBase, solver: Solver) -> tuple[Tensor, Tensor]:
+        """What share of the worst case the search of the target misses, and how much worse the worst case is, per row.
 
-        (U'(s', found) - w) / (U'(s', a') - w), with w the lower of both searches' values; 0 where there is nothing to
-        find. A target that misses much is an optimistic one: the critics then overestimate robustness.
+        (U'(s', found) - w) / damage and damage = U'(s', a') - w, with w the lower of both searches' values; the share
+        is 0 where there is nothing to find. A target that misses much is an optimistic one: the critics then
+        overestimate robustness.
 
         Args:
             tensordict: A batch.
             solver: The search to compare with, a better one.
 
-        Shapes: [N].
+        Shapes: two of [N].
         """
         following = tensordict.get("next")
         state, context = self.reading.state(following), self.reading.rows(following)
@@ -183,7 +180,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         )
         worst, intended = torch.minimum(found, other), self.robust_target(state, action).amin(0)
         room = intended - worst
-        return torch.where(room > 0, (found - worst) / room.clamp_min(torch.finfo(room.dtype).tiny), 0.0)
+        return torch.where(room > 0, (found - worst) / room.clamp_min(torch.finfo(room.dtype).tiny), 0.0), room
 
     def _next_action(self, following: TensorDictBase) -> Tensor:
         """a', [N, A]."""
@@ -192,18 +189,18 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         assert self.policy is not None  # noqa: S101 - one of them is there
         return self.policy.mean(self.reading.state(following), self.reading.rows(following))
 
-    def _executed(self, tensordict: TensorDictBase) -> tuple[Tensor, Tensor, Tensor]:
-        """The policy's action, what is executed of it, and the state; the gradient goes through both actions."""
+    def _executed(self, tensordict: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """What is executed of the policy's action, with its gradient, and the state."""
         state, context = self.reading.state(tensordict), self.reading.rows(tensordict)
         assert self.policy is not None  # noqa: S101 - it is asked for where there is one
         intended = self.policy.mean(state, context)
         if not self.at_worst:
-            return intended, intended, state
+            return intended, state
         worst = self._attacked(self.attack, intended.detach(), state, context)
         moved = intended + (worst - intended.detach())
         # At the limit of the actuator the executed action does not follow the intended one.
         low, high = self.bounds.around(intended.detach())
-        return intended, torch.where((worst > low) & (worst < high), moved, worst), state
+        return torch.where((worst > low) & (worst < high), moved, worst), state
 
     def _attacked(self, attack: Attack, action: Tensor, state: Tensor, context: Rows) -> Tensor:
         context.extra = {**context.extra, "observation": state, "clean_observation": state}

@@ -47,9 +47,9 @@ def worst_action(critic: AnyCritic, *, within: AnySet, steps: int = 3, restarts:
     them and gives every critic its own way down. As every attack it searches the intersection of the ball with the
     action box that it gets as `bounds`, so it never optimises an action that nobody can execute.
 
-    The default costs as much as 20 steps from one start, and finds what those miss: a trained policy acts where its
-    critics are high, so that a single start is near a local maximum. ``steps=2, restarts=1`` costs an eighth, for the
-    targets of a training: both steps are then full ones, from vertex to vertex.
+    The default costs about as much as 20 steps from one start, and finds what those miss: a trained policy acts where
+    its critics are high, so that a single start is near a local maximum. ``restarts=1`` costs a fifth, for the targets
+    of a training.
 
     Source: the inner problem of OA-PI, arXiv 2507.03372, with 15 to 20 steps from one start on the least of the
         critics; what that misses and what it costs is measured in `benchmarks/solver.py`.
@@ -69,6 +69,7 @@ def worst_action(critic: AnyCritic, *, within: AnySet, steps: int = 3, restarts:
         >>> attack(torch.tensor([[0.0, 0.8]]), context=context, bounds=Bounds(-1.0, 1.0))
         tensor([[-0.5000,  1.0000]])
     """
+    check_integer("steps", steps, least=1)
     check_integer("restarts", restarts, least=1)
     judge, members = as_critic(critic), 1
     if isinstance(judge, Ensemble) and judge.members > 1:

@@ -109,7 +109,7 @@ class Update(OptimizationStepper):  # type: ignore[misc]
             resting: Names of values that are not there this time.
 
         Raises:
-            ValueError: If a name is that of no value.
+            ValueError: If `weights`, `every` or `surgery` name what no loss returns.
         """
         batch = batch.copy()  # networks write what they compute into their input
         for stage in self.prepare:
@@ -117,8 +117,7 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         values: dict[str, Tensor] = {}
         for loss in self.losses:
             values.update({str(name): value for name, value in loss(batch).items()})
-        unknown = [name for name in resting if name not in values]
-        check(not unknown, f"`every` must name values of the losses ({', '.join(values)}), got {', '.join(unknown)}.")
+        self._check_names(values)
         values = {name: value for name, value in values.items() if name not in resting}
         terms = {name: self._weight(name) * value for name, value in values.items() if name.startswith("loss_")}
         found = self._resolved(terms, values)
@@ -141,6 +140,15 @@ class Update(OptimizationStepper):  # type: ignore[misc]
             return combined
         rest = _gradients(sum(terms.values()), self.params)
         return [g if r is None else r if g is None else g + r for g, r in zip(combined, rest, strict=True)]
+
+    def _check_names(self, values: Mapping[str, Tensor]) -> None:
+        surgery = () if self.surgery is None else (self.surgery.first, self.surgery.second)
+        for argument, names in (("weights", self.weights), ("every", self.every), ("surgery", surgery)):
+            unknown = [name for name in names if name not in values]
+            check(
+                not unknown,
+                f"`{argument}` must name values of the losses, {', '.join(values)}, got {', '.join(unknown)}.",
+            )
 
     def _resting_sometimes(self) -> list[str]:
         names = [name for name, n in self.every.items() if n > 1]

@@ -29,6 +29,7 @@ from advwrap.algorithms import (
     ValtSoft,
     Wocar,
 )
+from advwrap.algorithms.description import described
 from advwrap.algorithms.off_policy import OffPolicy, OffPolicyTraining
 from advwrap.wrappers import ActionAdversary
 
@@ -312,6 +313,13 @@ def test_what_the_search_misses_is_logged_now_and_then(tmp_path: Path) -> None:
     assert [int(line.split(",")[0]) for line in lines] == [80, 120]  # rounds end at 40, 80, 120
     assert all(0 <= float(line.split(",")[1]) <= 1 for line in lines)
     assert (tmp_path / "log" / "scalars" / "search_gap_mean.csv").exists()
+    assert (tmp_path / "log" / "scalars" / "action_damage.csv").exists()
+
+
+def test_any_rule_for_the_gradients() -> None:
+    config = TD3(TASK, OAPI(EPSILON, surgery=torch.add), **TINY)
+    assert OffPolicyTraining(config).update.surgery.combine is torch.add
+    assert described(config)["defence"]["surgery"] == {"function": "add"}
 
 
 @pytest.mark.parametrize(
@@ -419,6 +427,7 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: OAPI(0.0), "`epsilon` must be > 0"),
         (lambda: OAPI(0.1, omega=1.5), "`omega` must be in"),
         (lambda: OAPI(0.1, surgery="projection"), "`surgery` must be one of pcgrad, nominal, none"),
+        (lambda: OAPI(0.1, steps=0), "`steps` must be an integer >= 1"),
         (lambda: OAPI(0.1, restarts=0), "`restarts` must be an integer >= 1"),
         (lambda: DiscreteSAC("CartPole-v1", OAPI(1.5), **TINY).train(), "`epsilon` must be <= 1"),
         (lambda: Alternating(0.1, kind=ActionAdversary()), "`kind` must perturb observations"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from advwrap.algorithms import (
+    OAPI,
     SAC,
     TD3,
     ActionRobustTD3,
@@ -82,6 +83,8 @@ def test_every_name_is_a_learner_with_a_defence() -> None:
             if name == key or (name.endswith("-" + key) and (key != "sac" or not name.endswith("discrete-sac")))
         ]
         game = name in ("nr-td3", "pr-td3")
+        if "oa" in name.split("-"):
+            assert config.defence == (OAPI.paper(0.2) if "paper" in name else OAPI(0.2)), name
         assert type(config) is (ActionRobustTD3 if game else expected), name
         assert isinstance(config.defence, Undefended) == (game or name in learners)
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from advwrap import LinfBall, Noise
-from advwrap.algorithms import PPO, OffPolicy
+from advwrap.algorithms import PPO, OffPolicy, preset
 from advwrap.algorithms.presets import ALIASES, DEFENCES, LEARNERS
 from advwrap.algorithms.recipe import Training
 from advwrap.cli import main
 from advwrap.cli.catalogue import Kind, blocks
 from advwrap.cli.simulator import each_deprecation_once
+from advwrap.cli.train import scoring
 from advwrap.evaluation.attack_makers import RobustSarsaScan
 from advwrap.evaluation.results_file import read_results
 from advwrap.training import Running, TrainedAgent, load_agent, save_agent
@@ -151,10 +152,18 @@ def test_the_radius_is_that_of_what_defends(tmp_path: Path, monkeypatch: pytest.
         return SimpleNamespace(card={"kept": 0})
 
     monkeypatch.setattr("advwrap.cli.train.run", untrained)
-    for name in ("oa-ppo", "oa-td3", "valt-eps"):
+    for name in ("oa-ppo", "oa-td3", "valt-eps", "nr-td3"):
         main(["train", name, "--env", "Hopper-v5", "--epsilon", "0.4", "--out", str(tmp_path / name)])
     assert configs["oa-ppo"].advantage.epsilon == 0.4
     assert configs["oa-td3"].defence.epsilon == configs["valt-eps"].defence.epsilon == 0.4
+    assert configs["nr-td3"].alpha == 0.4
+
+
+@pytest.mark.parametrize("name", ["oa-td3", "oa-discrete-sac", "valt-eps-sac"])
+def test_the_best_weights_are_chosen_under_attack(name: str) -> None:
+    env = "CartPole-v1" if "discrete" in name else "InvertedPendulum-v5"
+    config = preset(name, env, steps=40, random_steps=40, batch_size=16)
+    assert scoring(config)(config.train()) >= 1.0  # every step that the pole stands
 
 
 def test_the_help_names_every_training_and_every_other_word(capsys: pytest.CaptureFixture[str]) -> None:

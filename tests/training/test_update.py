@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -11,6 +13,7 @@ from advwrap import LinfBall, RandomVertex
 from advwrap.algorithms import OAPI, SAC, TD3, ValtEps
 from advwrap.algorithms.off_policy import OffPolicyTraining
 from advwrap.modules import Perturb
+from advwrap.training.surgery import Surgery
 from advwrap.training.update import Update
 
 
@@ -79,11 +82,25 @@ def test_what_rests_keeps_its_last_value() -> None:
     assert float(resumed(batch())["loss_a"]) == -10.0
 
 
-def test_a_name_that_is_no_value() -> None:
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("every", {"loss_c": 2}), ("weights", {"loss_c": 2.0}), ("surgery", Surgery("loss_a", "loss_c"))],
+)
+def test_a_name_that_is_no_value(argument: str, value: Any) -> None:
     loss = Two()
-    update = Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), every={"loss_c": 2})
-    with pytest.raises(ValueError, match=r"`every` must name values of the losses \(.*loss_a.*\), got loss_c"):
+    update = Update([loss], torch.optim.SGD(loss.parameters(), lr=1.0), **{argument: value})
+    with pytest.raises(ValueError, match=rf"`{argument}` must name values of the losses, .*loss_a.*, got loss_c"):
         update(batch())
+
+
+def test_nothing_of_a_resting_actor_is_left() -> None:
+    """What is logged has to be computed: a compiled graph would search for the actor's worst action in vain."""
+    training = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.3), hidden=(8,), seed=0))
+    everything, resting = (
+        set(training.update.gradients(transitions(0), tuple(names))[1]) for names in ((), training.update.every)
+    )
+    assert everything - resting == {"loss_actor", "loss_robust_actor", "robust_value", "gradient_cosine"}
+    assert resting == {"loss_qvalue", "loss_robust_qvalue", "td_error"}
 
 
 def test_the_batch_stays_as_it_is() -> None:
@@ -162,7 +179,7 @@ def test_a_compiled_oa_td3_takes_the_same_steps() -> None:
         values = [training.update(transitions(i)) for i in range(4)]
         learned.append((values[-1].to_dict(), [p.detach().clone() for p in training.update.params]))
     (ours, weights), (theirs, compiled_weights) = learned
-    for name in ("loss_robust_qvalue", "loss_robust_actor", "gradient_cosine", "action_damage"):
+    for name in ("loss_robust_qvalue", "loss_robust_actor", "gradient_cosine", "robust_value"):
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4)
     for p, other in zip(weights, compiled_weights, strict=True):
         torch.testing.assert_close(p, other, rtol=1e-3, atol=1e-4)

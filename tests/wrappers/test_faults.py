@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,24 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from pettingzoo.utils import parallel_to_aec
 
-from advwrap import AdversarialAction, AdversarialObs, After, Delay, Gain, Gated, Stuck
+from advwrap import (
+    PGD,
+    AdversarialAction,
+    AdversarialObs,
+    After,
+    Delay,
+    Gain,
+    Gated,
+    L2Ball,
+    LinfBall,
+    LowValue,
+    Noise,
+    OverHorizon,
+    RandomVertex,
+    Stuck,
+)
+from advwrap.evaluation.action_makers import FAULTS as FAULTS_BY_RADIUS
+from advwrap.targets import worst_action
 from tests.wrappers.environments import Discrete, Still, StillTogether, Walk
 
 EPISODES, STEPS = 3, 3
@@ -23,8 +42,15 @@ FAULTS = {
 }
 
 
+Command = Callable[[int, int], np.ndarray]
+
+
 def command(episode: int, step: int) -> np.ndarray:
     return np.array([1.0, 2.0, 3.0, 4.0]) * (episode + 1) + 10 * step
+
+
+def allowed(episode: int, step: int) -> np.ndarray:
+    return np.array([0.1, -0.5, 0.9, 0.0]) / (1 + episode) - 0.1 * step
 
 
 def expected(name: str) -> list[list[np.ndarray]]:
@@ -47,7 +73,7 @@ def expected(name: str) -> list[list[np.ndarray]]:
     return episodes
 
 
-def single(attack: Any) -> list[list[Any]]:
+def single(attack: Any, command: Command = command) -> list[list[Any]]:
     env, played = AdversarialAction(Still(), attack), []
     for episode in range(EPISODES):
         env.reset(seed=0 if episode == 0 else None)
@@ -55,9 +81,9 @@ def single(attack: Any) -> list[list[Any]]:
     return played
 
 
-def vector(attack: Any, mode: AutoresetMode) -> list[list[Any]]:
+def vector(attack: Any, command: Command = command, *, mode: AutoresetMode) -> list[list[Any]]:
     envs, played = AdversarialAction(SyncVectorEnv([Still] * 2, autoreset_mode=mode), attack), []
-    envs.reset(seed=0)
+    envs.reset(seed=[1, 0])
     for episode in range(EPISODES):
         both = [np.stack([command(episode, step)] * 2) for step in range(STEPS)]
         played.append([envs.step(actions)[-1]["executed_action"][1] for actions in both])
@@ -68,7 +94,7 @@ def vector(attack: Any, mode: AutoresetMode) -> list[list[Any]]:
     return played
 
 
-def together(attack: Any) -> list[list[Any]]:
+def together(attack: Any, command: Command = command) -> list[list[Any]]:
     env, played = AdversarialAction(StillTogether(2), attack), []
     for episode in range(EPISODES):
         env.reset(seed=0 if episode == 0 else None)
@@ -80,7 +106,7 @@ def together(attack: Any) -> list[list[Any]]:
     return played
 
 
-def in_turns(attack: Any) -> list[list[Any]]:
+def in_turns(attack: Any, command: Command = command) -> list[list[Any]]:
     env, played = AdversarialAction(parallel_to_aec(StillTogether(2)), attack), []
     for episode in range(EPISODES):
         env.reset(seed=0 if episode == 0 else None)
@@ -93,7 +119,7 @@ def in_turns(attack: Any) -> list[list[Any]]:
     return played
 
 
-def torchrl(attack: Any) -> list[list[Any]]:
+def torchrl(attack: Any, command: Command = command) -> list[list[Any]]:
     envs = pytest.importorskip("torchrl.envs")
     env, played = AdversarialAction(envs.GymWrapper(Still()), attack), []
     env.set_seed(0)
@@ -110,7 +136,7 @@ def torchrl(attack: Any) -> list[list[Any]]:
 
 PLAYERS = {
     "gymnasium": single,
-    **{f"vector {mode.name}": lambda attack, mode=mode: vector(attack, mode) for mode in AutoresetMode},
+    **{f"vector {mode.name}": partial(vector, mode=mode) for mode in AutoresetMode},
     "parallel": together,
     "AEC": in_turns,
     "TorchRL": torchrl,
@@ -121,6 +147,33 @@ PLAYERS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_against_lists(name: str, player: str) -> None:
     np.testing.assert_array_equal(PLAYERS[player](FAULTS[name]), expected(name))
+
+
+def lowest(observation: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    """Its minimum in a ball is a vertex, its gradient depends on the action."""
+    return (action * torch.tensor([1.0, -2.0, 3.0, 0.5]).to(action) + 0.1 * action**2).sum(-1) + observation.sum(-1)
+
+
+SUITE = {name: make(0.25) for name, make in FAULTS_BY_RADIUS.items()}
+SEARCHES = {
+    "random": Noise(LinfBall(0.3)),
+    "vertex": RandomVertex(LinfBall(0.3)),
+    "worst action": worst_action(lowest, within=LinfBall(0.3)),
+    "myopic (MAS)": PGD(LowValue(critic=lowest), within=L2Ball(0.3)),
+    "over a horizon (LAS)": PGD(LowValue(critic=lowest), within=OverHorizon(L2Ball(0.3), 2)),
+}
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+@pytest.mark.parametrize("name", [*SUITE, *SEARCHES])
+def test_the_same_in_every_framework(name: str, player: str) -> None:
+    """What the suites of evaluation play; inside the box, and not what was commanded."""
+    attack = {**SUITE, **SEARCHES}[name]
+    executed = np.array(PLAYERS[player](attack, allowed))
+    np.testing.assert_allclose(executed, np.array(single(attack, allowed)), atol=1e-12)
+    intended = np.array([[allowed(episode, step) for step in range(STEPS)] for episode in range(EPISODES)])
+    assert np.abs(executed).max() <= 1
+    assert name == "stuck" or not np.array_equal(executed, intended)  # it is stuck after a hundred steps
 
 
 def test_late_sensors() -> None:
