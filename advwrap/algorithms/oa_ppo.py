@@ -36,9 +36,11 @@ KEPT = ["observation", CLEAN, ("next", "observation"), ("next", CLEAN), ("next",
 class RobustAdvantage:
     """How PPO learns the advantage under the worst executed action, and how much of it counts.
 
-    A = omega z(A_GAE) + (1 - omega) z(A_adv),   z(x) = (x - mean) / std over the batch
+    A = omega A_GAE + (1 - omega) A_adv
     A_adv(s, a) = W(s, a) - mean over m actions a' ~ pi(s) of W(s, a'),   W(s, a) = min over d of U(s, clip(a + d))
 
+    Both are in units of the return, so that they are added as they are (PPO standardises the sum): standardised one by
+    one the smaller A_adv counts as much as A_GAE, with all its errors, and PPO does not learn to balance a pole.
     U is the value under an adversary who moves every executed action from the next step on, learned by temporal
     differences from replayed steps, in the present unit of the rewards. No lambda: returns of several steps were played
     without the adversary, so that they would be estimates of the nominal value. The actions of the batch must be those
@@ -169,7 +171,7 @@ class RobustAdvantages:
             self.updater.step()
         omega, nominal = self.config.omega, batch["advantage"]
         robust = self.advantages(batch["observation"], batch[CLEAN], batch["action"])
-        batch["advantage"] = omega * _standard(nominal) + (1 - omega) * _standard(robust.reshape(nominal.shape))
+        batch["advantage"] = omega * nominal + (1 - omega) * robust.reshape(nominal.shape)
 
     @torch.no_grad()
     def advantages(self, seen: Tensor, state: Tensor, action: Tensor) -> Tensor:
@@ -219,7 +221,3 @@ class RobustAdvantages:
         """Continue from a `state_dict`."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-
-
-def _standard(advantage: Tensor) -> Tensor:
-    return (advantage - advantage.mean()) / advantage.std().clamp_min(1e-8)
