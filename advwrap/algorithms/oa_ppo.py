@@ -53,7 +53,8 @@ class RobustAdvantage:
         omega: Weight of the nominal advantage.
         at_worst: Whether actions are valued at their worst execution.
         actions: m, of the baseline.
-        updates: Of the robust critics per round of PPO.
+        updates: Of the robust critics per round of PPO, one for every four steps of a usual round. Their errors enter the
+            advantage: with 64 an agent forgot what it had learned.
         batch_size: Steps per update.
         keep: Environment steps that are replayed, the last ones. Where PPO's normaliser runs, old steps were seen with
             older statistics.
@@ -64,7 +65,8 @@ class RobustAdvantage:
 
     Example:
         >>> from advwrap.algorithms import PPO
-        >>> config = PPO("Pendulum-v1", advantage=RobustAdvantage(0.2), steps=64, envs=2, horizon=32, minibatches=2)
+        >>> config = PPO("Pendulum-v1", advantage=RobustAdvantage(0.2, updates=8), steps=64, envs=2, horizon=32,
+        ...              minibatches=2)
         >>> config.train().act(torch.zeros(1, 3)).shape
         torch.Size([1, 1])
     """
@@ -73,7 +75,7 @@ class RobustAdvantage:
     omega: float = 0.5
     at_worst: bool = True
     actions: int = 8
-    updates: int = 64
+    updates: int = 512
     batch_size: int = 256
     keep: int = 20_000
     learning_rate: float = 1e-3
