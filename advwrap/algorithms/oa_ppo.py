@@ -53,8 +53,8 @@ class RobustAdvantage:
         omega: Weight of the nominal advantage.
         at_worst: Whether actions are valued at their worst execution.
         actions: m, of the baseline.
-        updates: Of the robust critics per round of PPO, one for every four steps of a usual round. Their errors enter the
-            advantage: with 64 an agent forgot what it had learned.
+        updates: Of the robust critics per round of PPO, one for every four steps of a usual round. Their errors enter
+            the advantage: with 64 an agent forgot what it had learned.
         batch_size: Steps per update.
         keep: Environment steps that are replayed, the last ones. Where PPO's normaliser runs, old steps were seen with
             older statistics.
