@@ -168,8 +168,8 @@ def test_code_that_may_change_a_number_makes_cells_stale(tmp_path: Path, monkeyp
 def test_processes_change_nothing() -> None:
     agents = {"a": agent("categorical", env="CartPole-v1", features=4)}
     suite = ObservationSuite(learned=())
-    alone = evaluate_suite(agents, suite, [0.1], episodes=2)
-    assert evaluate_suite(agents, suite, [0.1], episodes=2, workers=2).cells == alone.cells
+    alone = evaluate_suite(agents, suite, [0.1], episodes=1)
+    assert evaluate_suite(agents, suite, [0.1], episodes=1, workers=2).cells == alone.cells
 
 
 @pytest.mark.parametrize(
@@ -308,17 +308,18 @@ class TestActions:
     def test_discrete_actions_are_replaced(self) -> None:
         one = agent("categorical", env="CartPole-v1", features=4)
         columns = self.SHORT.attacks(one)
-        assert list(columns) == ["random", "Min-Q"]
+        assert list(columns) == ["random", "second best", "Min-Q"]
         assert list(FaultSuite().attacks(one)) == list(ANY_ACTION)
         observation = torch.randn(400, 4)
         intended = one.act(observation)
         values = torch.stack([one.critic(observation, torch.full((400,), a)).amin(0) for a in range(2)])
         context, generator = {"observation": observation}, torch.Generator().manual_seed(0)
-        for column, share in (("random", 0.15), ("Min-Q", 0.3 * float((values.argmin(0) != intended).float().mean()))):
+        other = 0.3 * float((values.argmin(0) != intended).float().mean())  # of two the second best is the worst
+        for column, share in (("random", 0.15), ("second best", other), ("Min-Q", other)):
             executed = columns[column](one, 0.3)(intended, context=context, generator=generator)
             moved = executed != intended
             assert float(moved.float().mean()) == pytest.approx(share, abs=0.07)
-        assert torch.equal(executed[moved], values.argmin(0)[moved])
+            assert column == "random" or torch.equal(executed[moved], values.argmin(0)[moved])
 
     @pytest.mark.slow
     def test_discrete_agents_are_evaluated(self) -> None:

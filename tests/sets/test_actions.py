@@ -3,7 +3,20 @@
 import pytest
 import torch
 
-from advwrap import FGSM, PGD, ActionSet, L0Ball, Langevin, LowValue, Masked, Noise, RandomVertex, Search
+from advwrap import (
+    FGSM,
+    PGD,
+    ActionSet,
+    HighReward,
+    L0Ball,
+    Langevin,
+    LinfBall,
+    LowValue,
+    Masked,
+    Noise,
+    RandomVertex,
+    Search,
+)
 from advwrap.randomness import Streams
 
 VALUES = torch.tensor([[0.0, 3.0, 1.0], [5.0, 3.0, 4.0]])
@@ -17,6 +30,18 @@ def test_search_tries_every_action():
     state = {"observation": torch.tensor([[0.0], [1.0]])}
     attack = Search(LowValue(critic=value_of), within=ActionSet(3))
     assert attack(torch.tensor([1, 0]), context=state).tolist() == [0, 1]
+
+
+def test_search_takes_a_rank():
+    """The agent's second choice is the second highest value."""
+    state = {"observation": torch.tensor([[0.0], [1.0]])}
+    for rank, expected in ((1, [1, 0]), (2, [2, 2]), (3, [0, 1])):
+        attack = Search(HighReward(critic=value_of), within=ActionSet(3), rank=rank)
+        assert attack(torch.tensor([0, 0]), context=state).tolist() == expected
+    with pytest.raises(ValueError, match="`rank` must be at most the number of actions, 3, got 4"):
+        Search(HighReward(critic=value_of), within=ActionSet(3), rank=4)(torch.tensor([0, 0]), context=state)
+    with pytest.raises(ValueError, match="`rank` must be 1 where the points are not finitely many, got 2"):
+        Search(HighReward(critic=value_of), within=LinfBall(0.5), rank=2)
 
 
 def test_noise_draws_every_action():

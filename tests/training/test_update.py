@@ -185,6 +185,7 @@ def test_a_compiled_oa_td3_takes_the_same_steps() -> None:
         torch.testing.assert_close(p, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_process_has_room_for_many_compiled_updates() -> None:
     """Of trainings that differ: torch gives up after eight graphs of one function by default."""
     for number in range(1, 11):
