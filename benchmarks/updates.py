@@ -35,7 +35,7 @@ CONTESTANTS: dict[str, Defence] = {
     "TD3": Undefended(),
     "OA-TD3": OAPI(0.2),
     "OA-TD3, 20 steps from 1 start": OAPI(0.2, steps=20, restarts=1),
-    "OA-TD3, 3 steps from 1 start": OAPI(0.2, steps=3, restarts=1),
+    "OA-TD3, 2 steps from 1 start": OAPI(0.2, steps=2, restarts=1),
     "OA-TD3, 1 step from 1 start": OAPI(0.2, steps=1, restarts=1),
     f"OA-TD3, {ADDED}": OAPI(0.2),
     "OA-TD3, no surgery": OAPI(0.2, surgery="none"),

@@ -13,11 +13,10 @@ from rich.console import Console
 from advwrap.algorithms import OAPI, PPO, ActionRobustTD3, OffPolicy, preset
 from advwrap.algorithms.recipe import Training, from_json
 from advwrap.errors import check
-from advwrap.evaluation import LowestValue
-from advwrap.evaluation.action_makers import LowestAction, ReplacedAction
+from advwrap.evaluation import ActionSuite, LowestValue
 from advwrap.evaluation.selection import mean_return
 from advwrap.progress import progress
-from advwrap.training import KINDS, TrainedAgent, load_agent, save_agent
+from advwrap.training import TrainedAgent, load_agent, save_agent
 from advwrap.training.agent_file import Score
 from advwrap.wrappers import AdversarialAction
 
@@ -122,8 +121,8 @@ def scoring(config: OffPolicy) -> Score:
 
     def attacked(agent: TrainedAgent) -> float:
         if isinstance(config.defence, OAPI):
-            worst = ReplacedAction("worst") if agent.kind is KINDS["categorical"] else LowestAction()
-            return mean_return(agent, worst(agent, epsilon), channel=AdversarialAction)
+            attack = ActionSuite(learned=()).attacks(agent)["Min-Q"](agent, epsilon)
+            return mean_return(agent, attack, channel=AdversarialAction)
         return mean_return(agent, LowestValue()(agent, epsilon))
 
     return attacked
