@@ -186,8 +186,8 @@ def check_share(name: str, share: float) -> None:
 
 
 def check_ramp(name: str, ramp: tuple[float, float]) -> None:
-    """Refuse what does not grow within the training."""
-    check(len(ramp) == 2 and 0 <= ramp[0] < ramp[1] <= 1, f"`{name}` must rise within [0, 1], got {ramp}.")
+    """Refuse what falls, or leaves the training."""
+    check(len(ramp) == 2 and 0 <= ramp[0] <= ramp[1] <= 1, f"`{name}` must rise within [0, 1], got {ramp}.")
 
 
 def between(ramp: tuple[float, float], start: float, end: float, *, steps: int) -> Linear:

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap.algorithms.defence import Batches, Hardening, Learner, check_radius, check_share
+from advwrap.algorithms.defence import Batches, Hardening, Learner, between, check_radius, check_ramp, check_share
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
-from advwrap.sets import Bounds, LinfBall
+from advwrap.sets import Bounds, Linear, LinfBall
 from advwrap.targets import worst_action
 from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
 
@@ -50,6 +50,8 @@ class OAPI:
         restarts: Starts of the search, for every critic.
         smoothed: Whether the robust target is taken around the action that the learner's own target is made of (TD3's
             noisy target action, a sample of SAC's policy) instead of the policy's mean.
+        ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default. An agent
+            that first learns the task and then to withstand the adversary learns both more often (docs/oa-pi.md).
 
     Example:
         >>> from advwrap.algorithms import TD3
@@ -64,6 +66,7 @@ class OAPI:
     steps: int = 3
     restarts: int = 1
     smoothed: bool = True
+    ramp: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
@@ -74,6 +77,7 @@ class OAPI:
         )
         check_integer("steps", self.steps, least=1)
         check_integer("restarts", self.restarts, least=1)
+        check_ramp("ramp", self.ramp)
 
     @classmethod
     def paper(cls, epsilon: float) -> OAPI:
@@ -89,7 +93,8 @@ class OAPI:
             learner.box is not None or self.epsilon <= 1,
             f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
         )
-        robust = self._tables(learner) if learner.box is None else self._critics(learner, *learner.box, seed=seed)
+        radius = between(self.ramp, 0.0, self.epsilon, steps=steps)
+        robust = self._tables(learner, radius) if learner.box is None else self._critics(learner, radius, seed=seed)
         updater = SoftUpdate(robust, tau=learner.tau)
         # With half of the weight from the first update on, it must not begin at random beside an agent that goes on.
         for params in ("qvalue_network_params", "target_qvalue_network_params"):
@@ -101,24 +106,28 @@ class OAPI:
             actor_terms=("loss_robust_actor", "robust_value"),
             weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
             surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),
+            schedules=(radius,),
             updaters=(updater,),
             after=gap,
             parts={} if gap is None else {"search gap": gap},
         )
 
-    def _tables(self, learner: Learner) -> RobustTableLoss:
+    def _tables(self, learner: Learner, radius: Linear) -> RobustTableLoss:
         network = MLP(learner.features, learner.actions, num_cells=learner.hidden, activation_class=nn.ReLU)
         return RobustTableLoss(
             learner.actor,
             ValueOperator(network, in_keys=["clean_observation"], out_keys=["action_value"]),
-            probability=self.epsilon,
+            probability=radius,
             gamma=learner.gamma,
             loss_function=learner.loss_function,
             num_qvalue_nets=2,
         )
 
-    def _critics(self, learner: Learner, low: Tensor, high: Tensor, *, seed: int) -> RobustCriticLoss:
-        within = LinfBall(self.epsilon * (high - low) / 2)
+    def _critics(self, learner: Learner, radius: Linear, *, seed: int) -> RobustCriticLoss:
+        assert learner.box is not None  # noqa: S101 - discrete actions have tables
+        low, high = learner.box
+        half = (high - low) / 2
+        within = LinfBall(lambda: radius() * half)
         network = MLP(learner.features + learner.actions, 1, num_cells=learner.hidden, activation_class=nn.ReLU)
         return RobustCriticLoss(
             learner.actor,

@@ -81,7 +81,12 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         self.steps = 0
         self.held: dict[str, Tensor] = {}
         """The last values of what rests now and then."""
-        self._gradients = _one_graph(self.gradients, self.params[0].device) if compile else self.gradients
+        self._gradients = self.gradients
+        if compile:
+            for loss in self.losses:
+                # TorchRL's losses work their keys out when first asked: a graph from before that is compiled again.
+                getattr(loss, "in_keys", None)
+            self._gradients = _one_graph(self.gradients, self.params[0].device)
 
     def __call__(self, batch: TensorDictBase) -> TensorDict:
         """Take one step; the values of the losses, detached."""
