@@ -316,6 +316,25 @@ def test_what_the_search_misses_is_logged_now_and_then(tmp_path: Path) -> None:
     assert (tmp_path / "log" / "scalars" / "action_damage.csv").exists()
 
 
+@pytest.mark.parametrize(("ramp", "radii"), [((0.5, 1.0), [0.0, 0.0, 0.25, 0.5]), ((0.0, 0.0), [0.0, 0.5, 0.5, 0.5])])
+def test_the_radius_of_oa_pi_grows(ramp: tuple[float, float], radii: list[float]) -> None:
+    """In the units of the action, whose range is [-2, 2]; nothing is learned before the first steps."""
+    training = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.25, ramp=ramp), **TINY))
+    (radius,), (robust,) = training.hardening.schedules, training.hardening.losses
+    found = []
+    for fraction in (0.0, 0.5, 0.75, 1.0):
+        radius.t = int(fraction * training.config.steps)
+        found.append(float(robust.within.radius))
+    assert found == radii
+
+
+def test_the_share_of_replaced_actions_grows() -> None:
+    training = OffPolicyTraining(DiscreteSAC("CartPole-v1", OAPI(0.25, ramp=(0.5, 1.0)), **TINY))
+    (share,), (robust,) = training.hardening.schedules, training.hardening.losses
+    share.t = int(0.75 * training.config.steps)
+    assert robust.probability() == 0.125
+
+
 def test_any_rule_for_the_gradients() -> None:
     config = TD3(TASK, OAPI(EPSILON, surgery=torch.add), **TINY)
     assert OffPolicyTraining(config).update.surgery.combine is torch.add
@@ -428,6 +447,7 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: OAPI(0.1, omega=1.5), "`omega` must be in"),
         (lambda: OAPI(0.1, surgery="projection"), "`surgery` must be one of pcgrad, nominal, none"),
         (lambda: OAPI(0.1, steps=0), "`steps` must be an integer >= 1"),
+        (lambda: OAPI(0.1, ramp=(0.8, 0.5)), "`ramp` must rise within"),
         (lambda: OAPI(0.1, restarts=0), "`restarts` must be an integer >= 1"),
         (lambda: DiscreteSAC("CartPole-v1", OAPI(1.5), **TINY).train(), "`epsilon` must be <= 1"),
         (lambda: Alternating(0.1, kind=ActionAdversary()), "`kind` must perturb observations"),

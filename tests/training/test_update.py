@@ -171,12 +171,19 @@ def test_one_compiled_graph_takes_the_same_steps() -> None:
 
 @pytest.mark.slow
 def test_a_compiled_oa_td3_takes_the_same_steps() -> None:
-    """Search, robust critics, surgery and the delayed actor, without the noise of the target: nothing is random."""
-    learned = []
+    """Search, robust critics, surgery, the delayed actor and a growing radius; without noise nothing is random.
+
+    There are two graphs, with the actor and without it: neither is compiled again, whatever the losses learn of
+    themselves when they are first called.
+    """
+    learned, graphs = [], torch._dynamo.utils.counters["stats"]
     for compiled in (False, True):
         config = TD3("Pendulum-v1", OAPI(0.3), hidden=(16, 16), target_noise=0.0, compile=compiled, seed=0)
-        training = OffPolicyTraining(config)
-        values = [training.update(transitions(i)) for i in range(4)]
+        training, before, values = OffPolicyTraining(config), graphs["unique_graphs"], []
+        for i in range(4):
+            values.append(training.update(transitions(i)))
+            training.hardening.schedules[0].t = i
+        assert graphs["unique_graphs"] - before == 2 * compiled
         learned.append((values[-1].to_dict(), [p.detach().clone() for p in training.update.params]))
     (ours, weights), (theirs, compiled_weights) = learned
     for name in ("loss_robust_qvalue", "loss_robust_actor", "gradient_cosine", "robust_value"):
