@@ -32,7 +32,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from advwrap.algorithms import SAC, Defence, RobustRegulariser, Undefended, ValtEps, ValtSoft
-from advwrap.algorithms.off_policy import OffPolicyTraining
+from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.provenance import Provenance
 from advwrap.training.agent_networks import mlp
 

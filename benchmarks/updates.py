@@ -25,7 +25,7 @@ from tensordict import TensorDict
 
 from advwrap.algorithms import OAPI, TD3, Defence, Undefended
 from advwrap.algorithms.oapi import SURGERY
-from advwrap.algorithms.off_policy import OffPolicyTraining
+from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.provenance import Provenance
 
 TASK, FEATURES, ACTIONS, BATCH = "Hopper-v5", 11, 3, 256

@@ -8,7 +8,8 @@ from advwrap.algorithms.discrete_sac import DiscreteSAC
 from advwrap.algorithms.oa_ppo import RobustAdvantage
 from advwrap.algorithms.oapi import OAPI
 from advwrap.algorithms.off_policy import OffPolicy
-from advwrap.algorithms.ppo import PPO, PPOTraining
+from advwrap.algorithms.ppo import PPO
+from advwrap.algorithms.ppo_training import PPOTraining
 from advwrap.algorithms.presets import preset
 from advwrap.algorithms.robust_regulariser import RobustRegulariser
 from advwrap.algorithms.sac import SAC

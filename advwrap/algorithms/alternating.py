@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from advwrap.algorithms.defence import Batches, Hardening, Learner, check_radius, check_share
-from advwrap.algorithms.ppo import PPO, PPOTraining
+from advwrap.algorithms.ppo import PPO
+from advwrap.algorithms.ppo_training import PPOTraining
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.attacks import Gated, WithProbability
 from advwrap.errors import check

@@ -11,7 +11,7 @@ from tensordict import TensorDict
 
 from advwrap.algorithms import ActionRobustTD3
 from advwrap.algorithms.defence import Learner
-from advwrap.algorithms.off_policy import OffPolicyTraining
+from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.training.update import Update
 
 TASK = "Pendulum-v1"  # torques in [-2, 2]

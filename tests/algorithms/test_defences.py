@@ -30,7 +30,8 @@ from advwrap.algorithms import (
     Wocar,
 )
 from advwrap.algorithms.description import described
-from advwrap.algorithms.off_policy import OffPolicy, OffPolicyTraining
+from advwrap.algorithms.off_policy import OffPolicy
+from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.wrappers import ActionAdversary
 
 TASK = "InvertedDoublePendulum-v5"

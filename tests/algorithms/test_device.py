@@ -28,7 +28,7 @@ from advwrap.algorithms import (
     Wocar,
 )
 from advwrap.algorithms.defence import Hardening, Learner
-from advwrap.algorithms.off_policy import OffPolicyTraining
+from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.training.running_normaliser import normalise_batch
 from advwrap.training.update import Update
 

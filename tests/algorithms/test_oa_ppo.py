@@ -13,7 +13,7 @@ from tensordict import TensorDict
 
 from advwrap.algorithms import PPO, RobustAdvantage
 from advwrap.algorithms.oa_ppo import RobustAdvantages
-from advwrap.algorithms.ppo import PPOTraining
+from advwrap.algorithms.ppo_training import PPOTraining
 
 SHORT: dict[str, Any] = {"steps": 256, "envs": 2, "horizon": 32, "epochs": 1, "minibatches": 4}
 

@@ -11,7 +11,8 @@ from gymnasium import spaces
 
 from advwrap import AdversarialObs, LinfBall, Noise, RandomVertex
 from advwrap.algorithms.oa_ppo import RobustAdvantage
-from advwrap.algorithms.ppo import PPO, PPOTraining
+from advwrap.algorithms.ppo import PPO
+from advwrap.algorithms.ppo_training import PPOTraining
 from advwrap.testing.contracts.rules import global_randomness_untouched
 from advwrap.training.agent_file import load_agent, save_agent
 from advwrap.training.normaliser import Normaliser

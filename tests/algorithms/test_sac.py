@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from advwrap.algorithms import SAC, TD3, TrainingAttack
-from advwrap.algorithms.off_policy import OffPolicyTraining
+from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.cli.demo import EPSILONS, PLAIN, UNDER_ATTACK
 from advwrap.cli.train import scoring
 from advwrap.evaluation import GradientSuite

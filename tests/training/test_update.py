@@ -11,7 +11,7 @@ from torch import nn
 
 from advwrap import LinfBall, RandomVertex
 from advwrap.algorithms import OAPI, SAC, TD3, ValtEps
-from advwrap.algorithms.off_policy import OffPolicyTraining
+from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.modules import Perturb
 from advwrap.training.surgery import Surgery
 from advwrap.training.update import Update
