@@ -112,3 +112,14 @@ def test_infos_tell_of_this_episode():
     assert "executed_action" in env.infos["agent_0"]
     env.reset(seed=0)
     assert "executed_action" not in env.infos["agent_0"]
+
+
+def test_the_agent_may_write_into_what_it_sees():
+    spy = Spy(LinfBall(0.5))
+    env = wrapped(spy)
+    env.reset(seed=0)
+    seen, *_ = env.last()
+    truth = seen.copy()
+    seen[...] = 9.0
+    env.step(np.zeros(2, np.float32))
+    np.testing.assert_array_equal(spy.last("observation")[0], truth)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pettingzoo.utils import aec_to_parallel, parallel_to_aec
 
-from advwrap import UNBOUNDED, AtMost, EveryNth, Gated, Identity, LinfBall, Noise, RandomVertex
+from advwrap import UNBOUNDED, AtMost, Delay, EveryNth, Gated, Identity, LinfBall, Noise, RandomVertex
 from advwrap.wrappers.pettingzoo.aec import AdversarialObs
 from advwrap.wrappers.pettingzoo.parallel import AdversarialObs as ParallelObs
 from tests.wrappers.environments import Party, Shift, Spy
@@ -47,6 +47,18 @@ def test_the_truth_is_told_in_every_turn():
         assert 0 < abs(seen.astype(float) - truth).max() <= 0.5
         np.testing.assert_array_equal(info["clean_observation"], truth)
         assert info["t"] == bare_info["t"]
+
+
+def test_the_agent_may_write_into_the_truth_it_is_told():
+    """A late sensor shows what it measured, whatever became of the copy in the info."""
+    env = wrapped(Delay(1))
+    env.reset(seed=0)
+    *_, info = env.last()
+    truth = info["clean_observation"].copy()
+    info["clean_observation"][...] = 9.0
+    for _ in range(3):
+        env.step(np.zeros(2, np.float32))
+    np.testing.assert_array_equal(env.last()[0], truth)
 
 
 def test_looking_again_shows_the_same_and_costs_nothing():

@@ -116,6 +116,21 @@ def test_the_attack_reads_the_truth_of_attacked_single_environments():
     np.testing.assert_array_equal(spy.last("observation"), truth)
 
 
+@pytest.mark.parametrize("rows_are_attacked", [False, True])
+def test_the_truth_of_rows_that_are_not_reset(rows_are_attacked):
+    """Where each row is an attacked environment, the infos of a reset tell of the reset rows only."""
+    spy, mode = Spy(LinfBall(0.1)), AutoresetMode.DISABLED
+    attacked = make(mode, wrap=lambda e: SingleObs(e, Shift(5.0))) if rows_are_attacked else make(mode)
+    envs = AdversarialAction(attacked, spy)
+    envs.reset(seed=0)
+    observations, *_, infos = envs.step(envs.action_space.sample())
+    truth = infos.get("clean_observation", observations).copy()
+    observations, infos = envs.reset(options={"reset_mask": np.array([False, False, True])})
+    truth[2] = infos.get("clean_observation", observations)[2]
+    envs.step(envs.action_space.sample())
+    np.testing.assert_array_equal(spy.last("observation"), truth)
+
+
 def test_a_dict_observation_by_its_key():
     spy = Spy(LinfBall(0.1))
     envs = AdversarialAction(make(AutoresetMode.NEXT_STEP, WalkInDict), spy, key=("sensors", "far"))

@@ -28,12 +28,14 @@ class Turn:
 
     Args:
         truth: The true observation.
+        told: A copy of it, for the info: the agent may write into what it gets.
         clean: Its attacked entry; None for an agent that is not attacked.
         seen: That entry as shown; None until the agent looks.
         attacked: Whether anything shown in this turn differed from the truth.
     """
 
     truth: Any = None
+    told: Any = None
     clean: Array | None = None
     seen: Array | None = None
     attacked: bool = False
@@ -142,13 +144,14 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
         observation = self.env.observe(agent)
         if observation is None:
             return info
-        return {**info, "clean_observation": self._turn(agent, observation).truth}
+        return {**info, "clean_observation": self._turn(agent, observation).told}
 
     def _turn(self, agent: Agent, observation: Any) -> Turn:
         """The turn of the agent; if the truth changes within it, it will be shown anew."""
         turn = self._turns.setdefault(agent, Turn())
         if not same(turn.truth, observation):
             turn.truth, turn.clean = truth_of(observation, self._team_of.get(agent))
+            turn.told = copied(turn.truth)
             turn.seen = None
         return turn
 
@@ -202,6 +205,10 @@ class AdversarialAction(Acting, BaseWrapper):  # type: ignore[misc]
         self.env.reset(seed=seed, options=options)
         self._begin(seed)
         self._told = {}
+
+    def observe(self, agent: Agent) -> Any:
+        """A copy of what the agent sees: the attack reads it as well, when the agent acts."""
+        return copied(self.env.observe(agent))
 
     def step(self, action: Any) -> None:
         """Step with the perturbed action; an agent's k-th action is attacked as its step k."""

@@ -76,7 +76,12 @@ class AdversarialAction(Attacked):
         mask, options = mask_of(options)
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         self._begin(seed, mask)
+        before = self._known
         self._remember(observations, infos)
+        if mask is not None:
+            # Infos hold nothing of the rows that were not reset, and environments may show anything there.
+            for name in before.keys() & self._known.keys():
+                self._known[name][~mask] = before[name][~mask]
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
