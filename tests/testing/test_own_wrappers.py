@@ -1,31 +1,55 @@
-"""The wrappers and transforms of advwrap keep the contracts that are shipped for others."""
+"""The wrappers of advwrap keep the contracts that are shipped for others; so do the transforms, in tests/transforms."""
 
 from advwrap import AdversarialAction, AdversarialObs
-from advwrap.testing.contracts import (
-    ActionTransformContract,
+from advwrap.testing import (
+    ActionAECContract,
+    ActionParallelContract,
+    ActionVectorContract,
     ActionWrapperContract,
-    ObservationTransformContract,
+    ObservationAECContract,
+    ObservationParallelContract,
+    ObservationVectorContract,
     ObservationWrapperContract,
 )
-from advwrap.transforms import AdversarialAction as ActionTransform
-from advwrap.transforms import AdversarialObs as ObsTransform
 
 
-class TestAdversarialObs(ObservationWrapperContract):
+class Seen:
     def wrap(self, env, attack):
         return AdversarialObs(env, attack=attack)
 
 
-class TestAdversarialAction(ActionWrapperContract):
+class Acted:
     def wrap(self, env, attack):
         return AdversarialAction(env, attack=attack)
 
 
-class TestObsTransform(ObservationTransformContract):
-    def make_transform(self, attack):
-        return ObsTransform(attack)
+class TestAdversarialObs(Seen, ObservationWrapperContract):
+    """In Gymnasium."""
 
 
-class TestActionTransform(ActionTransformContract):
-    def make_transform(self, attack):
-        return ActionTransform(attack)
+class TestAdversarialAction(Acted, ActionWrapperContract):
+    """In Gymnasium."""
+
+
+class TestVectorObs(Seen, ObservationVectorContract):
+    """In a vector environment."""
+
+
+class TestVectorAction(Acted, ActionVectorContract):
+    """In a vector environment."""
+
+
+class TestParallelObs(Seen, ObservationParallelContract):
+    """In a PettingZoo parallel environment."""
+
+
+class TestParallelAction(Acted, ActionParallelContract):
+    """In a PettingZoo parallel environment."""
+
+
+class TestAECObs(Seen, ObservationAECContract):
+    """In a PettingZoo AEC environment."""
+
+
+class TestAECAction(Acted, ActionAECContract):
+    """In a PettingZoo AEC environment."""

@@ -10,6 +10,14 @@ Most rules are properties: Hypothesis draws what they are tried on, in the numbe
 your profile says. A rule that cannot hold for a block is switched off by name, ``test_... = None``.
 """
 
+from advwrap.testing.contracts.agents import (
+    ActionAECContract,
+    ActionParallelContract,
+    AECContract,
+    ObservationAECContract,
+    ObservationParallelContract,
+    ParallelContract,
+)
 from advwrap.testing.contracts.attacks import AttackContract
 from advwrap.testing.contracts.losses import LossContract
 from advwrap.testing.contracts.objectives import ObjectiveContract
@@ -19,17 +27,27 @@ from advwrap.testing.contracts.transforms import (
     ObservationTransformContract,
     TransformContract,
 )
+from advwrap.testing.contracts.vectors import ActionVectorContract, ObservationVectorContract, VectorContract
 from advwrap.testing.contracts.wrappers import ActionWrapperContract, ObservationWrapperContract, WrapperContract
 
 __all__ = [
+    "AECContract",
+    "ActionAECContract",
+    "ActionParallelContract",
     "ActionTransformContract",
+    "ActionVectorContract",
     "ActionWrapperContract",
     "AttackContract",
     "LossContract",
     "ObjectiveContract",
+    "ObservationAECContract",
+    "ObservationParallelContract",
     "ObservationTransformContract",
+    "ObservationVectorContract",
     "ObservationWrapperContract",
+    "ParallelContract",
     "SetContract",
     "TransformContract",
+    "VectorContract",
     "WrapperContract",
 ]

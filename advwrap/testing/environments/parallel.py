@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
+from gymnasium.utils import seeding
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
@@ -19,6 +20,7 @@ class SignalParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         agents: How many, named ``agent_0``, ``agent_1``, ...
         horizon: Steps until the episode ends for everybody.
         leaves: Step after which the last agent leaves; it never does by default.
+        discrete: Number of discrete actions; 0 for a Box of 2 actions in [-1, 1].
 
     Example:
         >>> env = SignalParallelEnv(agents=2)
@@ -29,20 +31,24 @@ class SignalParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
 
     metadata = {"name": "signal_v0", "render_modes": [], "is_parallelizable": True}  # noqa: RUF012
 
-    def __init__(self, agents: int = 2, *, horizon: int = 5, leaves: int | None = None) -> None:
+    def __init__(self, agents: int = 2, *, horizon: int = 5, leaves: int | None = None, discrete: int = 0) -> None:
         self.possible_agents = [f"agent_{i}" for i in range(agents)]
         self.agents: list[str] = []
         self.horizon, self.leaves = horizon, leaves
         self.render_mode = None
         self.signals = {name: Signal(horizon=horizon, agent=i) for i, name in enumerate(self.possible_agents)}
         self.observation_spaces = {name: Box(-2.0, 2.0, (FEATURES,), np.float32) for name in self.possible_agents}
-        self.action_spaces = {name: Box(-1.0, 1.0, (ACTIONS,), np.float32) for name in self.possible_agents}
+        self.action_spaces = {
+            name: Discrete(discrete) if discrete else Box(-1.0, 1.0, (ACTIONS,), np.float32)
+            for name in self.possible_agents
+        }
+        self.np_random, _ = seeding.np_random()
 
     def observation_space(self, agent: str) -> Box:
         """The same object in every call."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> Box:
+    def action_space(self, agent: str) -> Box | Discrete:
         """The same object in every call."""
         return self.action_spaces[agent]
 
@@ -51,6 +57,8 @@ class SignalParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
     ) -> tuple[dict[str, Array], dict[str, dict[str, Any]]]:
         """Episode 0 of a seed, or the next episode."""
         self.agents = list(self.possible_agents)
+        if seed is not None:  # nothing is drawn from it, but wrappers can reach it
+            self.np_random, _ = seeding.np_random(seed)
         for signal in self.signals.values():
             if seed is None:
                 signal.restart()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
-from torchrl.data import Binary, Bounded, Composite, Unbounded
+from torchrl.data import Binary, Bounded, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from advwrap.testing.environments.signal import ACTIONS, FEATURES, Signal
@@ -17,6 +17,7 @@ class SignalTorchRLEnv(EnvBase):  # type: ignore[misc]
     Args:
         rows: Batch size; None for an environment without a batch axis.
         horizon: Steps until the episode ends.
+        discrete: Number of discrete actions; 0 for 2 actions in [-1, 1].
 
     Example:
         >>> env = SignalTorchRLEnv(rows=2)
@@ -25,7 +26,7 @@ class SignalTorchRLEnv(EnvBase):  # type: ignore[misc]
         torch.Size([2, 3])
     """
 
-    def __init__(self, rows: int | None = None, *, horizon: int = 5) -> None:
+    def __init__(self, rows: int | None = None, *, horizon: int = 5, discrete: int = 0) -> None:
         batch = torch.Size([]) if rows is None else torch.Size([rows])
         super().__init__(device=torch.device("cpu"), batch_size=batch)
         self.signals = [Signal(horizon=horizon) for _ in range(rows or 1)]
@@ -33,7 +34,8 @@ class SignalTorchRLEnv(EnvBase):  # type: ignore[misc]
         self.observation_spec = Composite(
             observation=Bounded(-2.0, 2.0, (*batch, FEATURES), dtype=torch.float32), shape=batch
         )
-        self.action_spec = Bounded(-1.0, 1.0, (*batch, ACTIONS), dtype=torch.float32)
+        numbers = Bounded(-1.0, 1.0, (*batch, ACTIONS), dtype=torch.float32)
+        self.action_spec = Categorical(discrete, batch) if discrete else numbers
         self.reward_spec = Unbounded((*batch, 1))
         self.done_spec = Composite(
             done=Binary(1, (*batch, 1), dtype=torch.bool),
@@ -57,7 +59,8 @@ class SignalTorchRLEnv(EnvBase):  # type: ignore[misc]
         return self._pack(reward=False)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        actions = tensordict["action"].reshape(len(self.signals), ACTIONS).cpu().numpy()
+        one = tensordict["action"].shape[len(self.batch_size) :]
+        actions = tensordict["action"].reshape(len(self.signals), *one).cpu().numpy()
         for signal, action in zip(self.signals, actions, strict=True):
             signal.advance(action)
         return self._pack(reward=True)
