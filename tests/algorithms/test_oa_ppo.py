@@ -111,16 +111,19 @@ def test_replayed_rewards_are_in_the_present_unit(unit: float) -> None:
 
 @pytest.mark.slow
 def test_it_stays_away_from_the_cliff() -> None:
-    """PPO plays close to 0.9; executed up to 0.4 further on, that is -5. OA-PPO keeps the distance: 0.5."""
+    """Executed up to 0.4 further on than PPO plays is beyond the edge at 0.9, that is -5. OA-PPO keeps the distance.
+
+    A network has no edge where the cliff has one: seeds 0 to 2 play 0.52, 0.49 and 0.58, where 0.5 is safe.
+    """
     options: dict[str, Any] = {
         "steps": 12_000, "envs": 8, "horizon": 64, "epochs": 6, "minibatches": 8, "learning_rate": 3e-3,
         "initial_std": 0.5, "scale_rewards": False,
     }  # fmt: skip
     plain = PPO(Cliff, **options).train()
-    robust = PPO(Cliff, advantage=RobustAdvantage(0.4, omega=0.0, keep=5_000), **options).train()
+    robust = PPO(Cliff, advantage=RobustAdvantage(0.4, omega=0.0, updates=64), **options).train()
     played = [float(agent.act(torch.zeros(1, 1))) for agent in (plain, robust)]
     assert 0.6 < played[0] < 0.9
-    assert 0.25 < played[1] < 0.53
+    assert 0.4 < played[1] < 0.55
 
 
 @pytest.mark.parametrize(
