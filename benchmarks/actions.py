@@ -34,7 +34,6 @@ def pendulum() -> Experiment:
     methods: dict[str, Training] = {
         "td3": small(TD3),
         "oa-td3": small(TD3, OAPI(0.3, ramp=LATER)),
-        "oa-td3-at-once": small(TD3, OAPI(0.3)),
         "nr-td3": small(ActionRobustTD3, game="noisy"),
         "pr-td3": small(ActionRobustTD3, game="probabilistic"),
         "ppo": ppo,
@@ -44,10 +43,10 @@ def pendulum() -> Experiment:
 
 
 def ablation() -> Experiment:
-    """OA-TD3 without surgery, with the plain reading of its actor's term, and with other weights."""
+    """OA-TD3 without surgery, with the plain reading of its actor's term, with other weights, and without the ramp."""
 
     def changed(**changes: object) -> OffPolicy:
-        return small(TD3, OAPI(0.3, ramp=LATER, **changes))  # type: ignore[arg-type]
+        return small(TD3, OAPI(0.3, **{"ramp": LATER, **changes}))  # type: ignore[arg-type]
 
     methods = {
         "oa-td3": changed(),
@@ -56,6 +55,7 @@ def ablation() -> Experiment:
         "oa-td3-no-surgery": changed(surgery="none"),
         "oa-td3-protects-nominal": changed(surgery="nominal"),
         "oa-td3-plain": changed(at_worst=False),
+        "oa-td3-at-once": changed(ramp=(0.0, 0.0)),
     }
     return Experiment(methods, range(5), {"": attacks(10_000, 0.3)[""]})
 
