@@ -92,7 +92,8 @@ class Hardening:
     """The parts that a defence adds to a learner; nothing by default.
 
     Args:
-        behaviour: What the policy suffers while it collects.
+        behaviour: What the policy's observations suffer while it collects.
+        execution: What its actions suffer while it collects; the learner is told what was executed.
         perturb: What a sampled batch suffers before the losses.
         losses: Further losses, trained by the same optimiser.
         actor_terms: Names of their terms that train the actor, and of what they log of it: they rest when it rests.
@@ -112,6 +113,7 @@ class Hardening:
     """
 
     behaviour: Attack = field(default_factory=Identity)
+    execution: Attack = field(default_factory=Identity)
     perturb: Perturb | PerturbPlaces | SoftBackup | None = None
     losses: tuple[nn.Module, ...] = ()
     actor_terms: tuple[str, ...] = ()
@@ -191,9 +193,12 @@ def check_ramp(name: str, ramp: tuple[float, float]) -> None:
 
 
 def between(ramp: tuple[float, float], start: float, end: float, *, steps: int) -> Linear:
-    """A schedule that moves from `start` to `end` between two fractions of a training of so many steps."""
+    """A schedule that moves from `start` to `end` between two fractions of a training of so many steps.
+
+    One that ends at 0 is at its end before the first step.
+    """
     begin, stop = (int(fraction * steps) for fraction in ramp)
-    return Linear(start, end, max(stop - begin, 1), begin=begin)
+    return Linear(start if stop > 0 else end, end, max(stop - begin, 1), begin=begin)
 
 
 def adam(modules: Iterable[nn.Module], learning_rate: float) -> torch.optim.Adam:

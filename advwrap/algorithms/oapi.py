@@ -15,6 +15,7 @@ from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
 from advwrap.algorithms.defence import Batches, Hardening, Learner, between, check_radius, check_ramp, check_share
+from advwrap.attacks import Attack, Gated, Identity, WithProbability
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
 from advwrap.sets import Bounds, Linear, LinfBall
@@ -52,6 +53,9 @@ class OAPI:
             noisy target action, a sample of SAC's policy) instead of the policy's mean.
         ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default. An agent
             that first learns the task and then to withstand the adversary learns both more often (docs/oa-pi.md).
+        adversarial_ratio: Share of the environment steps of the collection in which the worst action is executed, by
+            the present robust critics: what they say of an adversary they then know from experience. 0 where actions
+            are discrete.
 
     Example:
         >>> from advwrap.algorithms import TD3
@@ -67,6 +71,7 @@ class OAPI:
     restarts: int = 1
     smoothed: bool = True
     ramp: tuple[float, float] = (0.0, 0.0)
+    adversarial_ratio: float = 0.0
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
@@ -78,6 +83,7 @@ class OAPI:
         check_integer("steps", self.steps, least=1)
         check_integer("restarts", self.restarts, least=1)
         check_ramp("ramp", self.ramp)
+        check_share("adversarial_ratio", self.adversarial_ratio)
 
     @classmethod
     def paper(cls, epsilon: float) -> OAPI:
@@ -93,6 +99,10 @@ class OAPI:
             learner.box is not None or self.epsilon <= 1,
             f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
         )
+        check(
+            learner.box is not None or self.adversarial_ratio == 0,
+            f"`adversarial_ratio` must be 0 where actions are discrete, got {self.adversarial_ratio}.",
+        )
         radius = between(self.ramp, 0.0, self.epsilon, steps=steps)
         robust = self._tables(learner, radius) if learner.box is None else self._critics(learner, radius, seed=seed)
         updater = SoftUpdate(robust, tau=learner.tau)
@@ -102,6 +112,7 @@ class OAPI:
         combine = SURGERY[self.surgery] if isinstance(self.surgery, str) else self.surgery
         gap = SearchGap(robust) if isinstance(robust, RobustCriticLoss) else None
         return Hardening(
+            execution=self._execution(robust),
             losses=(robust,),
             actor_terms=("loss_robust_actor", "robust_value"),
             weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
@@ -111,6 +122,13 @@ class OAPI:
             after=gap,
             parts={} if gap is None else {"search gap": gap},
         )
+
+    def _execution(self, robust: RobustCriticLoss | RobustTableLoss) -> Attack:
+        """What the actions suffer while the agent collects."""
+        if self.adversarial_ratio == 0 or isinstance(robust, RobustTableLoss):
+            return Identity()
+        worst = worst_action(robust.robust, within=robust.within, steps=self.steps, restarts=self.restarts)
+        return Gated(worst, WithProbability(self.adversarial_ratio))
 
     def _tables(self, learner: Learner, radius: Linear) -> RobustTableLoss:
         network = MLP(learner.features, learner.actions, num_cells=learner.hidden, activation_class=nn.ReLU)

@@ -26,6 +26,7 @@ from torchrl.trainers.trainers import ReplayBufferTrainer
 
 from advwrap.algorithms.defence import Hardening, Learner, adam
 from advwrap.algorithms.description import described
+from advwrap.attacks import Identity
 from advwrap.errors import check
 from advwrap.sets import Linear
 from advwrap.training import KeepBest, TrainedAgent
@@ -38,13 +39,21 @@ from advwrap.training.prioritised import ProportionalSampler
 from advwrap.training.replayable import Replayable
 from advwrap.training.running_normaliser import RAW, NormaliseRunning, normalise_batch
 from advwrap.training.update import Update
-from advwrap.transforms import AdversarialObs
+from advwrap.transforms import AdversarialAction, AdversarialObs
 
 if TYPE_CHECKING:
     from advwrap.algorithms.off_policy import OffPolicy
 
 KEPT = [RAW, "action", ("next", RAW), ("next", "reward"), ("next", "done"), ("next", "terminated")]
 """What the replay buffer keeps of a transition: the truth; attacks are made anew from every sample."""
+
+
+def kept(transitions: TensorDictBase) -> TensorDictBase:
+    """What the replay buffer keeps: "action" is what was executed."""
+    replayed = transitions.select(*KEPT)
+    executed = transitions.get("executed_action", None)
+    return replayed if executed is None else replayed.set("action", executed)
+
 
 TOGETHER = 10
 """Batches that are drawn from the replay buffer in one call, where more than one is asked for."""
@@ -105,7 +114,8 @@ class OffPolicyTraining:
         return self.agent(history=self.best.history, kept=self.best.at)
 
     def environment(self) -> EnvBase:
-        """The tasks, normalised, with the attack around them."""
+        """The tasks, normalised, with the attacks around them."""
+        execution = self.hardening.execution
         env = TransformedEnv(
             SerialEnv(self.config.envs, [partial(GymWrapper, task, device=self.config.device) for task in self.tasks]),
             Compose(
@@ -113,6 +123,7 @@ class OffPolicyTraining:
                 RewardScaling(0.0, self.config.reward_scale),
                 NormaliseRunning(self.normaliser),
                 AdversarialObs(self.hardening.behaviour),
+                *([] if isinstance(execution, Identity) else [AdversarialAction(execution)]),
             ),
         )
         env.set_seed(self.config.seed)
@@ -167,7 +178,7 @@ class OffPolicyTraining:
         replay = ReplayBufferTrainer(self.buffer, config.batch_size, flatten_tensordicts=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the stage of priorities is to be renamed
-            trainer.register_op("batch_process", lambda batch: self._log_episodes(batch).select(*KEPT))
+            trainer.register_op("batch_process", lambda batch: kept(self._log_episodes(batch)))
             trainer.register_op("batch_process", replay.extend)
             trainer.register_op("process_optim_batch", replay.sample)
             trainer.register_op("post_loss", self._prioritise)

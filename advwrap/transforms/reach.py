@@ -1,4 +1,4 @@
-"""Let an environment's `set_seed` and `step` reach the transforms that need them.
+"""Let an environment's `set_seed` and its steps reach the transforms that need them.
 
 TorchRL hands ``TransformedEnv.set_seed`` to the base environment only, and what a transform does to
 the action stays inside ``TransformedEnv.step``. Both are extended on the one environment that holds
@@ -71,6 +71,7 @@ def reach(env: TransformedEnv, transform: Transform) -> None:
         env.__dict__["set_seed"] = _SetSeed(env)
     if isinstance(transform, Reporting):
         env.__dict__["step"] = _Step(env)
+        env.__dict__["step_and_maybe_reset"] = _StepAndMaybeReset(env)
 
 
 class _SetSeed:
@@ -94,11 +95,35 @@ class _Step:
         self.env = env
 
     def __call__(self, tensordict: TensorDictBase) -> TensorDictBase:
-        reporting = [t for t in listed(self.env.transform) if isinstance(t, Reporting)]
-        for transform in reporting:
+        for transform in reversed(inwards(self.env)):
             transform.begin()
         out = type(self.env).step(self.env, tensordict)
-        # From outside inwards: the innermost knows what the environment really got.
-        for transform in reversed(reporting):
+        for transform in inwards(self.env):
             transform.report(out)
         return out
+
+
+class _StepAndMaybeReset:
+    """`TransformedEnv.step_and_maybe_reset`, which collectors call.
+
+    Where the environment names a device, a copy is stepped, and a collector takes "next" alone from that: what is
+    reported at root goes into the collector's own data as well.
+    """
+
+    def __init__(self, env: TransformedEnv) -> None:
+        self.env = env
+
+    def __call__(self, tensordict: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
+        out, following = type(self.env).step_and_maybe_reset(self.env, tensordict)
+        collector = self.env.collector
+        carried = None if collector is None else getattr(collector, "_carrier", None)
+        for data in (tensordict, carried):
+            if data is not None and data is not out:
+                for transform in inwards(self.env):
+                    transform.report(data)
+        return out, following
+
+
+def inwards(env: TransformedEnv) -> list[Reporting]:
+    """Who reports, from outside inwards: the innermost knows what the environment really got."""
+    return [t for t in listed(env.transform) if isinstance(t, Reporting)][::-1]

@@ -31,7 +31,7 @@ from advwrap.algorithms import (
 )
 from advwrap.algorithms.description import described
 from advwrap.algorithms.off_policy import OffPolicy
-from advwrap.algorithms.off_policy_training import OffPolicyTraining
+from advwrap.algorithms.off_policy_training import OffPolicyTraining, kept
 from advwrap.wrappers import ActionAdversary
 
 TASK = "InvertedDoublePendulum-v5"
@@ -317,9 +317,9 @@ def test_what_the_search_misses_is_logged_now_and_then(tmp_path: Path) -> None:
     assert (tmp_path / "log" / "scalars" / "action_damage.csv").exists()
 
 
-@pytest.mark.parametrize(("ramp", "radii"), [((0.5, 1.0), [0.0, 0.0, 0.25, 0.5]), ((0.0, 0.0), [0.0, 0.5, 0.5, 0.5])])
+@pytest.mark.parametrize(("ramp", "radii"), [((0.5, 1.0), [0.0, 0.0, 0.25, 0.5]), ((0.0, 0.0), [0.5, 0.5, 0.5, 0.5])])
 def test_the_radius_of_oa_pi_grows(ramp: tuple[float, float], radii: list[float]) -> None:
-    """In the units of the action, whose range is [-2, 2]; nothing is learned before the first steps."""
+    """In the units of the action, whose range is [-2, 2]."""
     training = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.25, ramp=ramp), **TINY))
     (radius,), (robust,) = training.hardening.schedules, training.hardening.losses
     found = []
@@ -334,6 +334,24 @@ def test_the_share_of_replaced_actions_grows() -> None:
     (share,), (robust,) = training.hardening.schedules, training.hardening.losses
     share.t = int(0.75 * training.config.steps)
     assert robust.probability() == 0.125
+
+
+def test_what_is_executed_in_the_collection_is_what_the_learner_is_told() -> None:
+    """Half of the actions are moved, to the worst of the ball, and the replay buffer has those that were executed."""
+    config = TD3("Pendulum-v1", OAPI(0.25, adversarial_ratio=0.5), **{**TINY, "random_steps": 0})
+    training = OffPolicyTraining(config)
+    batch = next(iter(training.trainer.collector))
+    executed, intended = batch["executed_action"], batch["action"]
+    moved = (executed - intended).abs()
+    assert 0.3 < (moved > 0).float().mean() < 0.7
+    assert moved.max() <= 0.5  # of a torque in [-2, 2]
+    torch.testing.assert_close(kept(batch)["action"], executed)
+    (robust,) = training.hardening.losses
+    rows = {name: batch[name].reshape(-1, batch[name].shape[-1]) for name in ("clean_observation", "action")}
+    value = robust.robust(rows["clean_observation"], rows["action"]).amin(0)
+    found = robust.robust(rows["clean_observation"], executed.reshape(-1, 1)).amin(0)
+    assert (found <= value).all()
+    assert (found < value)[moved.flatten() > 0].all()
 
 
 def test_any_rule_for_the_gradients() -> None:
@@ -448,6 +466,11 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: OAPI(0.1, omega=1.5), "`omega` must be in"),
         (lambda: OAPI(0.1, surgery="projection"), "`surgery` must be one of pcgrad, nominal, none"),
         (lambda: OAPI(0.1, steps=0), "`steps` must be an integer >= 1"),
+        (lambda: OAPI(0.1, adversarial_ratio=1.5), "`adversarial_ratio` must be in"),
+        (
+            lambda: DiscreteSAC("CartPole-v1", OAPI(0.1, adversarial_ratio=0.5), **TINY).train(),
+            "`adversarial_ratio` must be 0 where actions are discrete",
+        ),
         (lambda: OAPI(0.1, ramp=(0.8, 0.5)), "`ramp` must rise within"),
         (lambda: OAPI(0.1, restarts=0), "`restarts` must be an integer >= 1"),
         (lambda: DiscreteSAC("CartPole-v1", OAPI(1.5), **TINY).train(), "`epsilon` must be <= 1"),

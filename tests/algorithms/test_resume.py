@@ -48,7 +48,7 @@ TRAININGS = {
     "PA alternating": TD3(TASK, Alternating(0.1, ADVERSARY, PAAD(), adversary_steps=2.0), **TINY),
     "WocaR": SAC(TASK, Wocar(0.1, mean_action=True), **TINY),
     "TD3": TD3(TASK, TrainingAttack(0.1), **TINY),
-    "OA-TD3": TD3(TASK, OAPI(0.2), **TINY),
+    "OA-TD3": TD3(TASK, OAPI(0.2, ramp=(0.0, 0.8), adversarial_ratio=0.5), **TINY),
     "PR-MDP": ActionRobustTD3(TASK, game="probabilistic", **TINY),
     "discrete": DiscreteSAC("CartPole-v1", ValtEps(0.1), **TINY),
 }
@@ -60,6 +60,14 @@ class KilledError(Exception):
 
 def logged(folder: Path) -> dict[str, list[str]]:
     return {file.name: file.read_text().splitlines() for file in sorted((folder / "log" / "scalars").glob("*.csv"))}
+
+
+def resumed(config: OffPolicy | PPO, folder: Path, *, at: int) -> TrainedAgent:
+    """Train to the end from the checkpoint of this step: a training that begins anew writes the same log."""
+    counted: list[int] = []
+    agent = config.train(out=folder, advance=counted.append)
+    assert counted[0] == at, f"it must go on from step {at}, and did from {counted[0]}."
+    return agent
 
 
 SLOW = ("VALT-EPS", "WocaR", "TD3", "VALT-SOFT", "PA alternating", "PR-MDP")
@@ -80,8 +88,7 @@ def test_the_log_and_the_weights_are_those_of_an_uninterrupted_training(name: st
 
     with pytest.raises(KilledError):
         config.train(out=tmp_path / "broken", advance=advance)
-    torch.manual_seed(99)  # another process draws other numbers
-    broken = config.train(out=tmp_path / "broken")
+    broken = resumed(config, tmp_path / "broken", at=80)
     assert logged(tmp_path / "whole") == logged(tmp_path / "broken")
     for (key, ours), theirs in zip(broken.actor.state_dict().items(), whole.actor.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), key
@@ -98,6 +105,8 @@ config = SAC("InvertedDoublePendulum-v5", ValtEps(0.1, regulariser=1.0), priorit
 seen = 0
 def advance(new):
     global seen
+    if seen == 0:
+        Path(sys.argv[1] + ".began").write_text(str(new))
     seen += new
     if seen >= int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -117,6 +126,8 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
     assert run("whole", never) == 0
     assert run("broken", 115) == -signal.SIGKILL
     assert run("broken", never) == 0
+    # From the checkpoint of step 100: a training that begins anew writes the same log.
+    assert [(tmp_path / f"{name}.began").read_text() for name in ("whole", "broken")] == ["1", "100"]
     whole, broken = logged(tmp_path / "whole"), logged(tmp_path / "broken")
     assert whole == broken
     after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 115)
@@ -142,9 +153,8 @@ def test_ppo_writes_the_numbers_of_an_uninterrupted_training(options: dict[str, 
 
     with pytest.raises(KilledError):
         config.train(out=tmp_path / "broken", advance=advance)
-    torch.manual_seed(99)
     with global_randomness_untouched():
-        broken = config.train(out=tmp_path / "broken")
+        broken = resumed(config, tmp_path / "broken", at=120)
     assert logged(tmp_path / "whole") == logged(tmp_path / "broken")
     assert {"return_while_learning.csv", "loss_objective.csv", "policy_std.csv"} <= logged(tmp_path / "whole").keys()
     assert broken.digest() == whole.digest()
@@ -255,5 +265,5 @@ def test_a_compiled_training_resumes_too(tmp_path: Path) -> None:
 
     with pytest.raises(KilledError):
         config.train(out=tmp_path / "broken", advance=advance)
-    config.train(out=tmp_path / "broken")
+    resumed(config, tmp_path / "broken", at=80)
     assert logged(tmp_path / "whole") == logged(tmp_path / "broken")

@@ -93,6 +93,17 @@ def test_both_channels_in_a_collector():
     collector.shutdown()
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_what_was_executed_belongs_to_this_step(device):
+    """An environment that names its device steps a copy of the collector's data."""
+    attacked = TransformedEnv(GymEnv("Pendulum-v1", device=device), AdversarialAction(Noise(LinfBall(0.01))))
+    collector = Collector(attacked, actor(), frames_per_batch=10, total_frames=20, **QUIET)
+    for batch in collector:
+        moved = (batch["executed_action"] - batch["action"]).abs()
+        assert 0 < moved.max() <= 0.01
+    collector.shutdown()
+
+
 def test_a_collector_seeds_the_attack():
     def collect():
         attack = AdversarialObs(Noise(LinfBall(EPS)), bounds=UNBOUNDED)
