@@ -147,7 +147,7 @@ def sb3(advance: Advance) -> None:
 
 
 def hand_written(advance: Advance) -> None:
-    """A single-file loop in the manner of CleanRL: modules, two optimisers, no framework."""
+    """A single-file loop in the manner of CleanRL: modules, three optimisers, no framework."""
 
     class Actor(nn.Module):
         def __init__(self, features: int, size: int) -> None:

@@ -73,6 +73,15 @@ def test_the_radius_of_the_regulariser_grows_from_a_hundred_thousand_steps_on(na
     assert [config.steps * share for share in ramp] == pytest.approx([1e5, last])
 
 
+@pytest.mark.parametrize(
+    ("env", "last"), [("HalfCheetah-v5", 0.8e6), ("Hopper-v5", 0.4e6), ("Walker2d-v5", 1.3e6), ("Ant-v5", 2.7e6)]
+)
+def test_valt_eps_is_wholly_adversarial_where_the_regulariser_is_whole(env: str, last: float) -> None:
+    """Table 5: kappa grows from the first step on."""
+    config = preset("valt-eps", env)
+    assert [config.steps * share for share in config.defence.ramp] == pytest.approx([0, last])
+
+
 def test_every_name_is_a_learner_with_a_defence() -> None:
     learners = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
     for name in TRAININGS:
