@@ -45,7 +45,7 @@ class ObjectiveContract:
     """Whether gradient attacks are meant to work on it."""
 
     row_tolerance: float = 1e-5
-    """How much a row's score may depend on the batch size (matrix products do), or on gradients (the kernels of an LSTM)."""
+    """How much a score may depend on the batch size (matrix products do), or on gradients (the kernels of an LSTM)."""
 
     def make_objective(self) -> Objective:
         """The objective, with its victim."""
