@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
@@ -18,7 +18,8 @@ from advwrap.algorithms.defence import Batches, Hardening, Learner, between, che
 from advwrap.attacks import Attack, Gated, Identity, WithProbability
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
-from advwrap.sets import Bounds, Linear, LinfBall
+from advwrap.losses.robust_critic import Solver
+from advwrap.sets import Bounds, Linear, LinfBall, PerturbationSet
 from advwrap.targets import worst_action
 from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
 
@@ -95,16 +96,17 @@ class OAPI:
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """Two more critics, their term in the actor's loss, and the rule that combines it with the nominal one."""
+        box = learner.box
         check(
-            learner.box is not None or self.epsilon <= 1,
+            box is not None or self.epsilon <= 1,
             f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
         )
         check(
-            learner.box is not None or self.adversarial_ratio == 0,
+            box is not None or self.adversarial_ratio == 0,
             f"`adversarial_ratio` must be 0 where actions are discrete, got {self.adversarial_ratio}.",
         )
         radius = between(self.ramp, 0.0, self.epsilon, steps=steps)
-        robust = self._tables(learner, radius) if learner.box is None else self._critics(learner, radius, seed=seed)
+        robust = self._tables(learner, radius) if box is None else self._critics(learner, radius, *box, seed=seed)
         updater = SoftUpdate(robust, tau=learner.tau)
         # With half of the weight from the first update on, it must not begin at random beside an agent that goes on.
         for params in ("qvalue_network_params", "target_qvalue_network_params"):
@@ -127,8 +129,12 @@ class OAPI:
         """What the actions suffer while the agent collects."""
         if self.adversarial_ratio == 0 or isinstance(robust, RobustTableLoss):
             return Identity()
-        worst = worst_action(robust.robust, within=robust.within, steps=self.steps, restarts=self.restarts)
+        worst = self._search(robust.within)(robust.robust)
         return Gated(worst, WithProbability(self.adversarial_ratio))
+
+    def _search(self, within: PerturbationSet) -> Solver:
+        """For the worst action: in the targets, in the actor's term and in the collection."""
+        return partial(worst_action, within=within, steps=self.steps, restarts=self.restarts)
 
     def _tables(self, learner: Learner, radius: Linear) -> RobustTableLoss:
         network = MLP(learner.features, learner.actions, num_cells=learner.hidden, activation_class=nn.ReLU)
@@ -141,9 +147,7 @@ class OAPI:
             num_qvalue_nets=2,
         )
 
-    def _critics(self, learner: Learner, radius: Linear, *, seed: int) -> RobustCriticLoss:
-        assert learner.box is not None  # noqa: S101 - discrete actions have tables
-        low, high = learner.box
+    def _critics(self, learner: Learner, radius: Linear, low: Tensor, high: Tensor, *, seed: int) -> RobustCriticLoss:
         half = (high - low) / 2
         within = LinfBall(lambda: radius() * half)
         network = MLP(learner.features + learner.actions, 1, num_cells=learner.hidden, activation_class=nn.ReLU)
@@ -152,7 +156,7 @@ class OAPI:
             ValueOperator(network, in_keys=["clean_observation", "action"]),
             within=within,
             bounds=Bounds(low, high),
-            solver=partial(worst_action, within=within, steps=self.steps, restarts=self.restarts),
+            solver=self._search(within),
             next_action=learner.next_action if self.smoothed else None,
             gamma=learner.gamma,
             at_worst=self.at_worst,

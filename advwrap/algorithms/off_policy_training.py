@@ -47,16 +47,15 @@ if TYPE_CHECKING:
 KEPT = [RAW, "action", ("next", RAW), ("next", "reward"), ("next", "done"), ("next", "terminated")]
 """What the replay buffer keeps of a transition: the truth; attacks are made anew from every sample."""
 
+TOGETHER = 10
+"""Batches that are drawn from the replay buffer in one call, where more than one is asked for."""
+
 
 def kept(transitions: TensorDictBase) -> TensorDictBase:
     """What the replay buffer keeps: "action" is what was executed."""
     replayed = transitions.select(*KEPT)
     executed = transitions.get("executed_action", None)
     return replayed if executed is None else replayed.set("action", executed)
-
-
-TOGETHER = 10
-"""Batches that are drawn from the replay buffer in one call, where more than one is asked for."""
 
 
 class OffPolicyTraining:

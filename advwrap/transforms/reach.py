@@ -95,10 +95,11 @@ class _Step:
         self.env = env
 
     def __call__(self, tensordict: TensorDictBase) -> TensorDictBase:
-        for transform in reversed(inwards(self.env)):
+        reporting = inwards(self.env)
+        for transform in reporting:
             transform.begin()
         out = type(self.env).step(self.env, tensordict)
-        for transform in inwards(self.env):
+        for transform in reporting:
             transform.report(out)
         return out
 
@@ -117,10 +118,9 @@ class _StepAndMaybeReset:
         out, following = type(self.env).step_and_maybe_reset(self.env, tensordict)
         collector = self.env.collector
         carried = None if collector is None else getattr(collector, "_carrier", None)
-        for data in (tensordict, carried):
-            if data is not None and data is not out:
-                for transform in inwards(self.env):
-                    transform.report(data)
+        if carried is not None and carried is not out:
+            for transform in inwards(self.env):
+                transform.report(carried)
         return out, following
 
 

@@ -63,9 +63,11 @@ def test_tables(
     assert (learned.epsilon, numbers, learned.learning_rate) == (epsilon, soft, 3e-4)
 
 
-@pytest.mark.parametrize(
-    ("env", "last"), [("HalfCheetah-v5", 0.8e6), ("Hopper-v5", 0.4e6), ("Walker2d-v5", 1.3e6), ("Ant-v5", 2.7e6)]
-)
+LAST = [("HalfCheetah-v5", 0.8e6), ("Hopper-v5", 0.4e6), ("Walker2d-v5", 1.3e6), ("Ant-v5", 2.7e6)]
+"""After how many steps the schedules have reached their end."""
+
+
+@pytest.mark.parametrize(("env", "last"), LAST)
 @pytest.mark.parametrize("name", ["robust", "valt-eps", "valt-soft", "valt-sampled", "sac-ppo"])
 def test_the_radius_of_the_regulariser_grows_from_a_hundred_thousand_steps_on(name: str, env: str, last: float) -> None:
     config = preset(name, env)
@@ -73,9 +75,7 @@ def test_the_radius_of_the_regulariser_grows_from_a_hundred_thousand_steps_on(na
     assert [config.steps * share for share in ramp] == pytest.approx([1e5, last])
 
 
-@pytest.mark.parametrize(
-    ("env", "last"), [("HalfCheetah-v5", 0.8e6), ("Hopper-v5", 0.4e6), ("Walker2d-v5", 1.3e6), ("Ant-v5", 2.7e6)]
-)
+@pytest.mark.parametrize(("env", "last"), LAST)
 def test_valt_eps_is_wholly_adversarial_where_the_regulariser_is_whole(env: str, last: float) -> None:
     """Table 5: kappa grows from the first step on."""
     config = preset("valt-eps", env)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -40,6 +40,14 @@ class PettingZooContract(AnyWrapperContract):
         return [own] if isinstance(own := getattr(env.unwrapped, "np_random", None), np.random.Generator) else []
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """PettingZoo's checkers print what they check, and importing them warns of their own classes."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
 class ParallelContract(PettingZooContract):
     """What both channels owe; inherit `ObservationParallelContract` or `ActionParallelContract` instead."""
 
@@ -51,8 +59,7 @@ class ParallelContract(PettingZooContract):
 
     def test_parallel_api_passes(self) -> None:
         """PettingZoo's own checker."""
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # importing it warns of its own classes
+        with _quietly():
             from pettingzoo.test import parallel_api_test
 
             parallel_api_test(self._attacked(self.make_env), num_cycles=10)
@@ -72,8 +79,7 @@ class AECContract(PettingZooContract):
 
     def test_api_passes(self) -> None:
         """PettingZoo's own checker."""
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # importing it warns of its own classes
+        with _quietly():
             from pettingzoo.test import api_test
 
             api_test(self._attacked(self.make_env), num_cycles=10)

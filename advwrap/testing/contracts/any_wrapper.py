@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from advwrap.attacks import Attack, Identity
 from advwrap.testing.contracts.handled import Handled
-from advwrap.testing.contracts.histories import History, same_history
+from advwrap.testing.contracts.histories import History
 from advwrap.testing.contracts.played import Played
 from advwrap.testing.contracts.rules import global_randomness_untouched, seeds
 
@@ -66,10 +66,6 @@ class AnyWrapperContract(Played):
                 assert mine.bit_generator.state == its.bit_generator.state, (
                     "the environment's own generator must not be advanced: clean and attacked runs start alike."
                 )
-
-    def _check_same(self, one: Sequence[History], other: Sequence[History], message: str) -> None:
-        for a, b in zip(one, other, strict=True):
-            assert same_history(a, b), f"{a.who}: {message}"
 
     def test_spaces_stay(self) -> None:
         """The agent acts and sees in the spaces of the bare environment."""

@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from advwrap.attacks import Attack, Noise, Stuck
 from advwrap.sets import LinfBall
 from advwrap.testing.contracts.handled import Handled
-from advwrap.testing.contracts.histories import History, Step, alone, same_history
+from advwrap.testing.contracts.histories import History, Step, alone
 from advwrap.testing.contracts.played import Played
 from advwrap.testing.contracts.rules import seeds
 from advwrap.wrappers.gymnasium import AdversarialAction, AdversarialObs
@@ -168,10 +168,7 @@ class ActionRules(ChannelRules):
             commands = self._commands(env, 0)
             expected = self._play(env, commands, 0)
             found = self._play(Handled(self._attacked(make), writes_given=True), commands, 0)
-            for a, b in zip(expected, found, strict=True):
-                assert same_history(a, b), (
-                    f"{a.who}: a command must be read in its step only, and be copied into the info."
-                )
+            self._check_same(expected, found, "a command must be read in its step only, and be copied into the info.")
 
     def test_broken_action_is_refused(self) -> None:
         """NaN from the agent raises."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from advwrap.attacks import Attack, Noise
 from advwrap.sets import LinfBall
-from advwrap.testing.contracts.histories import Commands, History
+from advwrap.testing.contracts.histories import Commands, History, same_history
 
 
 class Played:
@@ -61,6 +61,10 @@ class Played:
             space.seed(seed + row)
             chosen.append([space.sample() for _ in range(6)])
         return chosen
+
+    def _check_same(self, one: Sequence[History], other: Sequence[History], message: str) -> None:
+        for a, b in zip(one, other, strict=True):
+            assert same_history(a, b), f"{a.who}: {message}"
 
     def _are_numbers(self, commands: Commands) -> bool:
         """Whether they can be moved in a ball and be NaN, which indices cannot."""
