@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from experiment import SHORT_TD3, Attacks, Experiment, Training, command_line
+from experiment import SHORT_TD3, Attacks, Experiment, Training, Without, command_line
 
 from advwrap.algorithms import OAPI, SAC, TD3, ActionRobustTD3, OffPolicy, RobustAdvantage, preset
 from advwrap.evaluation import ActionSuite, AttackMaker, FaultSuite
@@ -100,18 +100,6 @@ class Games:
         return {game: LearnedAction(game, (self.sac,)) for game in ("noisy", "probabilistic")}
 
 
-@dataclass(frozen=True)
-class Untrained:
-    """Those of `ActionSuite` that learn nothing, and so are cheap enough for a curve."""
-
-    channel = staticmethod(AdversarialAction)
-
-    def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
-        """Random ones, and Min-Q where the agent has critics of actions."""
-        every = ActionSuite(learned=()).attacks(agent)
-        return {name: make for name, make in every.items() if name != "Min-OA-Q"}
-
-
 def attacks(steps: int, *epsilons: float) -> Mapping[str, Attacks]:
     """What stays in the ball; and, in tables of their own, what may leave it and what nobody chose to be the worst.
 
@@ -122,7 +110,7 @@ def attacks(steps: int, *epsilons: float) -> Mapping[str, Attacks]:
     sac = SAC("", steps=steps, compile=True)
     return {
         "": Attacks(ActionSuite(sac=(sac,)), epsilons),
-        "curve": Attacks(Untrained(), (0.1, 0.2, 0.3, 0.4, 0.5)),
+        "curve": Attacks(Without(ActionSuite(learned=()), "Min-OA-Q"), (0.1, 0.2, 0.3, 0.4, 0.5)),
         "games": Attacks(Games(sac), (0.1,)),
         "faults": Attacks(FaultSuite(), (0.25,)),
     }

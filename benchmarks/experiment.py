@@ -23,11 +23,13 @@ from rich.console import Console
 from advwrap.algorithms import OffPolicy
 from advwrap.algorithms.description import described
 from advwrap.algorithms.recipe import Training
-from advwrap.evaluation import Suite, evaluate_suite, write_report
+from advwrap.evaluation import AttackMaker, Suite, evaluate_suite, write_report
 from advwrap.evaluation.panels import COLOURS, finish, make_panels
+from advwrap.evaluation.rollouts import Channel
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
-from advwrap.training import load_agent, save_agent
+from advwrap.training import TrainedAgent, load_agent, save_agent
+from advwrap.wrappers import AdversarialObs
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,28 @@ class Attacks:
 
     suite: Suite
     epsilons: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Without:
+    """A suite without one of its columns: one that trains something, say, for the others to be cheap.
+
+    Args:
+        suite: The whole one.
+        column: Its name.
+    """
+
+    suite: Suite
+    column: str
+
+    @property
+    def channel(self) -> Channel:
+        """That of the suite."""
+        return getattr(self.suite, "channel", AdversarialObs)  # type: ignore[no-any-return]
+
+    def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
+        """The others."""
+        return {name: make for name, make in self.suite.attacks(agent).items() if name != self.column}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,7 @@ May be stopped and repeated; see `experiment.run`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-from experiment import SHORT_TD3, Attacks, Experiment, command_line, with_defence
+from experiment import SHORT_TD3, Attacks, Experiment, Without, command_line, with_defence
 
 from advwrap.algorithms import (
     PPO,
@@ -27,10 +24,9 @@ from advwrap.algorithms import (
     Wocar,
     preset,
 )
-from advwrap.evaluation import AttackMaker, ObservationSuite
+from advwrap.evaluation import ObservationSuite
 from advwrap.evaluation.attack_makers import RobustSarsaScan
 from advwrap.losses import SarsaTraining
-from advwrap.training import TrainedAgent
 from advwrap.wrappers import PAAD
 
 
@@ -91,7 +87,7 @@ def pendulum() -> Experiment:
         "td3": small_td3(),
         "valt-eps-td3": small_td3(eps),
     }
-    curve = Attacks(Untrained(), (0.15, 0.25, 0.35, 0.5))
+    curve = Attacks(Without(ObservationSuite(learned=()), "RS"), (0.15, 0.25, 0.35, 0.5))
     return Experiment(methods, range(5), {"": Attacks(light(), (0.25,)), "curve": curve})
 
 
@@ -107,16 +103,6 @@ def cartpole() -> Experiment:
         "valt-soft-discrete-sac": small(ValtSoft(0.2, temperature=0.1, reset_every=500, learning_rate=1e-3)),
     }
     return Experiment(methods, range(5), {"": Attacks(light(), (0.2,))})
-
-
-@dataclass(frozen=True)
-class Untrained:
-    """Those of `ObservationSuite` that learn nothing, and so are cheap enough for a curve."""
-
-    def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
-        """Uniform noise, MAD, PGD and PGD x4."""
-        every = ObservationSuite(learned=()).attacks(agent)
-        return {name: make for name, make in every.items() if name != "RS"}
 
 
 def light() -> ObservationSuite:
