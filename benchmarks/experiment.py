@@ -206,7 +206,11 @@ def command_line(script: str, experiments: Mapping[str, Callable[[], Experiment]
     """
 
     def main(
-        name: tyro.conf.Positional[str], workers: int = 1, runs: Path = Path("runs"), out: Path | None = None
+        name: tyro.conf.Positional[str],
+        workers: int = 1,
+        runs: Path = Path("runs"),
+        out: Path | None = None,
+        only: tuple[str, ...] = (),
     ) -> None:
         """Train, attack, report.
 
@@ -215,8 +219,13 @@ def command_line(script: str, experiments: Mapping[str, Callable[[], Experiment]
             workers: Processes.
             runs: Where agents, checkpoints and finished cells are kept.
             out: Where the report goes; docs/results/NAME by default.
+            only: Methods; all by default.
         """
         folder, command = prefix + name, f"python benchmarks/{script} {name}"
-        run(experiments[name](), runs / folder, out or Path("docs/results") / folder, workers=workers, command=command)
+        experiment = experiments[name]()
+        if only:
+            command += f" --only {' '.join(only)}"
+            experiment = replace(experiment, methods={method: experiment.methods[method] for method in only})
+        run(experiment, runs / folder, out or Path("docs/results") / folder, workers=workers, command=command)
 
     tyro.cli(main)
