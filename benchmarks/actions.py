@@ -8,15 +8,12 @@ May be stopped and repeated; see `experiment.run`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from experiment import SHORT_TD3, Attacks, Experiment, Training, Without, command_line
 
 from advwrap.algorithms import OAPI, SAC, TD3, ActionRobustTD3, OffPolicy, RobustAdvantage, preset
-from advwrap.evaluation import ActionSuite, AttackMaker, FaultSuite
-from advwrap.evaluation.action_makers import LearnedAction
-from advwrap.training import TrainedAgent
-from advwrap.wrappers import AdversarialAction
+from advwrap.evaluation import ActionSuite, FaultSuite, GameSuite
 
 CHEAP = "InvertedPendulum-v5"
 LATER = (0.5, 1.0)
@@ -87,19 +84,6 @@ def hopper() -> Experiment:
     return Experiment(methods, (0, 1), attacks(50_000, 0.1, 0.2, 0.3))
 
 
-@dataclass(frozen=True)
-class Games:
-    """The adversaries of NR-MDP and PR-MDP, the radius being their share. They may leave the ball of that radius."""
-
-    sac: SAC
-
-    channel = staticmethod(AdversarialAction)
-
-    def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
-        """Both."""
-        return {game: LearnedAction(game, (self.sac,)) for game in ("noisy", "probabilistic")}
-
-
 def attacks(steps: int, *epsilons: float) -> Mapping[str, Attacks]:
     """What stays in the ball; and, in tables of their own, what may leave it and what nobody chose to be the worst.
 
@@ -111,7 +95,7 @@ def attacks(steps: int, *epsilons: float) -> Mapping[str, Attacks]:
     return {
         "": Attacks(ActionSuite(sac=(sac,)), epsilons),
         "curve": Attacks(Without(ActionSuite(learned=()), "Min-OA-Q"), (0.1, 0.2, 0.3, 0.4, 0.5)),
-        "games": Attacks(Games(sac), (0.1,)),
+        "games": Attacks(GameSuite(sac=(sac,)), (0.1,)),
         "faults": Attacks(FaultSuite(), (0.25,)),
     }
 

@@ -21,8 +21,7 @@ import tyro
 from rich.console import Console
 
 from advwrap.algorithms import OffPolicy
-from advwrap.algorithms.description import described
-from advwrap.algorithms.recipe import Training
+from advwrap.algorithms.recipe import Training, from_json
 from advwrap.evaluation import AttackMaker, Suite, evaluate_suite, write_report
 from advwrap.evaluation.panels import COLOURS, finish, make_panels
 from advwrap.evaluation.rollouts import Channel
@@ -139,9 +138,9 @@ def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: i
         if not (folder / "agent.json").exists():
             jobs.append((config, folder))
             continue
-        known, wanted = read_card(folder)["config"], json.loads(json.dumps(described(config)))
-        if other := {name: value for name, value in known.items() if wanted.get(name) != value}:
-            raise SystemExit(f"{folder} holds an agent that was trained with {other}. Fix: remove the folder.")
+        known = from_json((folder / "agent.json").read_text())
+        if known != config:
+            raise SystemExit(f"{folder} holds an agent that was trained with {known}, not {config}. Fix: remove it.")
     with (
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quiet) as pool,
         progress("training", total=len(jobs)) as advance,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -13,6 +14,7 @@ from advwrap.errors import check
 from advwrap.evaluation import (
     ActionSuite,
     FaultSuite,
+    GameSuite,
     GradientSuite,
     ObservationSuite,
     Suite,
@@ -27,7 +29,7 @@ from advwrap.training import load_agent
 
 def evaluate(
     agents: Annotated[tuple[Path, ...], tyro.conf.Positional],
-    suite: Literal["gradient", "observation", "action", "faults"] = "gradient",
+    suite: Literal["gradient", "observation", "action", "games", "faults"] = "gradient",
     epsilons: tuple[float, ...] = (0.01, 0.02),
     episodes: int = 20,
     seed: int = 0,
@@ -41,17 +43,18 @@ def evaluate(
 
     "gradient": noise, MAD, PGD on Q and a black-box search; seconds. "observation": the columns of VALT's Table 1,
     with robust Sarsa critics and learned attackers, each of them a training. "action": noise, searches and a learned
-    adversary that move the executed actions. "faults": delays, lost commands, weak or biased actuators. Called again
-    with the same arguments, an evaluation that was stopped measures only what is missing.
+    adversary that move the executed actions. "games": the adversaries of NR-MDP and PR-MDP, with the radius as their
+    share. "faults": delays, lost commands, weak or biased actuators. Called again with the same arguments, an
+    evaluation that was stopped measures only the cells that are missing.
 
     Args:
         agents: Folders written by `advwrap train`, all of one task. Folders seed-0, seed-1, ... of one folder are
             seeds of one method.
-        suite: gradient, observation, action or faults.
+        suite: gradient, observation, action, games or faults.
         epsilons: Radii, in units of the normalised observation, or of half the range of each action.
         episodes: Episodes per agent, attack and radius, from the same start states.
         seed: Reset seed of the first episode.
-        learned: Learned attackers of the observation or the action suite; by default all, or the one in the ball.
+        learned: Learned attackers of the observation or the action suite; by default all.
         attacker_steps: Environment steps of the learned attackers; beside PPO attackers, those of SAC take a sixth.
         attackers: Trainings of each learned attacker, with other seeds; the strongest on episodes of its own counts.
         workers: Processes.
@@ -74,21 +77,31 @@ def evaluate(
     console.print(f"{written}, {out / 'curve.png'}, {out / 'results.json'}")
 
 
+SUITES: Mapping[str, Callable[[], Suite]] = {
+    "gradient": GradientSuite,
+    "observation": ObservationSuite,
+    "action": ActionSuite,
+    "games": GameSuite,
+    "faults": FaultSuite,
+}
+
+
 def _suite(name: str, learned: tuple[str, ...] | None, attacker_steps: int | None, attackers: int) -> Suite:
-    if name in ("gradient", "faults"):
-        unused = learned is None and attacker_steps is None and attackers == 1
-        check(unused, f"`learned`, `attacker_steps` and `attackers` must be left out: {name} trains no attacker.")
-        return GradientSuite() if name == "gradient" else FaultSuite()
-    suite = ObservationSuite() if name == "observation" else ActionSuite()
+    suite: Any = SUITES[name]()
+    trains = hasattr(suite, "sac")
+    used = {"learned": hasattr(suite, "learned"), "attacker_steps": trains, "attackers": trains}
+    given = {"learned": learned is not None, "attacker_steps": attacker_steps is not None, "attackers": attackers != 1}
+    unused = [f"`{option}`" for option in given if given[option] and not used[option]]
+    check(not unused, f"{', '.join(unused)} must be left out: the suite {name} has no use for it.")
     if learned is not None:
         suite = replace(suite, learned=learned)
-    share = 6 if name == "observation" else 1
-    sac = suite.sac[0] if attacker_steps is None else replace(suite.sac[0], steps=max(attacker_steps // share, 1))
-    suite = replace(suite, sac=grid(sac, seed=range(attackers)))
-    if isinstance(suite, ActionSuite):
-        return suite
-    ppo = suite.ppo[0] if attacker_steps is None else replace(suite.ppo[0], steps=attacker_steps)
-    return replace(suite, ppo=grid(ppo, seed=range(attackers)))
+    for algorithm, share in (("sac", 6 if name == "observation" else 1), ("ppo", 1)):
+        if hasattr(suite, algorithm):
+            (config,) = getattr(suite, algorithm)
+            config = config if attacker_steps is None else replace(config, steps=max(attacker_steps // share, 1))
+            suite = replace(suite, **{algorithm: grid(config, seed=range(attackers))})
+    chosen: Suite = suite
+    return chosen
 
 
 def _name(folder: Path) -> str:

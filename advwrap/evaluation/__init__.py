@@ -5,7 +5,7 @@
 | play | `evaluate` (one cell), `evaluate_grid` (agents x attacks x epsilons), `Agent` |
 | keep | `Cell`, `Results`, `Provenance`, `save_results`, `read_results` |
 | judge | `mean`, `std`, `iqm`, `bootstrap_interval`, `paired_difference`, `Interval` |
-| suites | `evaluate_suite` (agents under `GradientSuite`, `ObservationSuite`, `ActionSuite`, `FaultSuite`, yours) |
+| suites | `evaluate_suite` (agents under `GradientSuite`, `ObservationSuite`, `ActionSuite`, `GameSuite`, `FaultSuite`, yours) |
 | attack | `train_attacker` (SA-RL, PA-AD), `scan_attackers` (the minimum over a `grid`), `RayExecutor` |
 | show | `write_report`, `markdown`, `table`, `save_curve` |
 """
@@ -40,7 +40,7 @@ from advwrap.evaluation.statistics import (
     paired_difference,
     std,
 )
-from advwrap.evaluation.suites import ActionSuite, FaultSuite, GradientSuite, ObservationSuite, Suite
+from advwrap.evaluation.suites import ActionSuite, FaultSuite, GameSuite, GradientSuite, ObservationSuite, Suite
 from advwrap.evaluation.tables import table
 from advwrap.provenance import Provenance
 from advwrap.wrappers import PAAD, SARL, AttackerKind
@@ -59,6 +59,7 @@ __all__ = [
     "Channel",
     "EnvSource",
     "FaultSuite",
+    "GameSuite",
     "GradientSuite",
     "Interval",
     "LargestShift",

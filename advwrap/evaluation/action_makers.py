@@ -18,6 +18,7 @@ from advwrap.attacks import (
     Dropout,
     Gain,
     Gated,
+    Identity,
     Noise,
     Quantised,
     RandomVertex,
@@ -34,10 +35,13 @@ from advwrap.evaluation.scan import scan_attackers
 from advwrap.evaluation.selection import SELECTION_SEED
 from advwrap.losses import sarsa_batches
 from advwrap.losses.fit_robust_critic import RobustCriticTraining, fit_robust_critic
+from advwrap.losses.robust_critic import Solver
 from advwrap.objectives import HighReward, LowValue
 from advwrap.sets import ActionSet, Bounds, LinfBall
 from advwrap.targets import worst_action
 from advwrap.training import TrainedAgent
+from advwrap.victims import AnyCritic
+from advwrap.victims.tensordict_critic import LossCritic
 from advwrap.wrappers import ActionAdversary, AttackerKind, NoisyAdversary, ProbabilisticAdversary
 
 
@@ -129,27 +133,30 @@ class ReplacedAction:
 class LowestAction:
     """The worst executed action by the agent's own critics: Min-Q.
 
+    Where those value observations only (PPO's), critics Q(s, a) are fitted to the frozen agent, on episodes that it
+    plays under uniform noise in the ball; they expect it to be left alone from the next step on.
+
     Args:
+        training: How they are fitted, where they are.
         steps: Gradients per start.
         restarts: Starts.
 
     Example:
-        >>> LowestAction()
-        LowestAction(steps=3, restarts=6)
+        >>> LowestAction().restarts
+        6
     """
 
+    training: RobustCriticTraining = field(default_factory=RobustCriticTraining)
     steps: int = 3
     restarts: int = 6
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
-        """`worst_action`.
-
-        Raises:
-            TypeError: If its critics value observations only.
-        """
-        if not agent.kind.values_actions:
-            raise TypeError("`agent` must have critics Q(s, a), got V(s). Fix: LowestRobustAction().")
-        return worst_action(agent.critic, within=action_ball(agent, epsilon), steps=self.steps, restarts=self.restarts)
+        """Fit if need be, search."""
+        if agent.kind.values_actions:
+            critic: AnyCritic = agent.critic
+        else:
+            critic = fitted(agent, epsilon, self.training, solver=lambda critic: Identity())
+        return worst_action(critic, within=action_ball(agent, epsilon), steps=self.steps, restarts=self.restarts)
 
 
 @dataclass(frozen=True)
@@ -174,10 +181,17 @@ class LowestRobustAction:
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """Fit, search."""
-        within, bounds = action_ball(agent, epsilon), Bounds(agent.low, agent.high)
-        played = played_in_ball(agent, epsilon)
-        critic = fit_robust_critic(played, agent.policy, within=within, bounds=bounds, training=self.training)
-        return worst_action(critic, within=within, steps=self.steps, restarts=self.restarts)
+        critic = fitted(agent, epsilon, self.training)
+        return worst_action(critic, within=action_ball(agent, epsilon), steps=self.steps, restarts=self.restarts)
+
+
+def fitted(
+    agent: TrainedAgent, epsilon: float, training: RobustCriticTraining, *, solver: Solver | None = None
+) -> LossCritic:
+    """Critics of what is executed, fitted to the frozen agent in the ball of this radius (see `fit_robust_critic`)."""
+    within, bounds = action_ball(agent, epsilon), Bounds(agent.low, agent.high)
+    played = played_in_ball(agent, epsilon)
+    return fit_robust_critic(played, agent.policy, within=within, bounds=bounds, training=training, solver=solver)
 
 
 @dataclass(frozen=True)

@@ -128,44 +128,46 @@ class ObservationSuite:
 
 @dataclass(frozen=True)
 class ActionSuite:
-    """Attacks on executed actions in one ball: two that know nothing, two searches, and learned adversaries.
+    """Attacks on executed actions in one ball: two that know nothing, two searches, and a learned adversary.
 
-    "random" is uniform, "random vertex" as large as possible, Min-Q the worst action by the agent's own critics (where
-    it has critics of actions), Min-OA-Q by critics that are fitted to it and expect the adversary to go on.
+    "random" is uniform, "random vertex" as large as possible, Min-Q the worst action by the agent's own critics (by
+    fitted ones, where it has none of actions), Min-OA-Q by critics that are fitted to it and expect the adversary to go
+    on, "push" what reinforcement learning finds.
 
     Source: OA-PI, arXiv 2507.03372 (Random, Biggest, Min-Q, Min-OA-Q).
 
     Args:
-        learned: Adversaries to train: "push" in the ball; "noisy" and "probabilistic" (NR-MDP and PR-MDP) take the
-            radius as their share instead: they may leave the ball, and are no part of a worst case in it.
+        learned: Adversaries to train, each of which stays in the ball: "push" or none.
         sac: Settings that they are trained with, each.
+        nominal: How Min-Q is searched, and fitted where it must be.
         robust: How Min-OA-Q is fitted and searched.
         selection: Episodes that choose the strongest adversary.
 
     Example:
-        >>> list(ActionSuite(learned=()).columns)
-        ['random', 'random vertex', 'Min-OA-Q']
+        >>> ActionSuite(learned=["noisy"])
+        Traceback (most recent call last):
+        ...
+        ValueError: `learned` must be among push, got noisy. Fix: GameSuite() has those that may leave the ball.
     """
 
     learned: Sequence[str] = ("push",)
     sac: Sequence[SAC] = (SAC("", steps=50_000, compile=True),)
+    nominal: LowestAction = field(default_factory=LowestAction)
     robust: LowestRobustAction = field(default_factory=LowestRobustAction)
     selection: int = 10
 
     channel = staticmethod(AdversarialAction)
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.learned if name not in ADVERSARIES]
-        check(not unknown, f"`learned` must be among {', '.join(ADVERSARIES)}, got {', '.join(unknown)}.")
-
-    @property
-    def columns(self) -> Mapping[str, AttackMaker]:
-        """Those that every agent with continuous actions can be attacked with."""
-        learned = {f"{game} (SAC)": LearnedAction(game, tuple(self.sac), self.selection) for game in self.learned}
-        return {"random": UniformAction(), "random vertex": VertexAction(), "Min-OA-Q": self.robust, **learned}
+        unknown = [name for name in self.learned if name != "push"]
+        check(
+            not unknown,
+            f"`learned` must be among push, got {', '.join(unknown)}.",
+            fix="GameSuite() has those that may leave the ball.",
+        )
 
     def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
-        """All of them; Min-Q only where the agent has critics of actions.
+        """All of them.
 
         Discrete actions have no ball: a random action, the second best or the worst one is executed instead, with the
         radius as probability.
@@ -173,7 +175,55 @@ class ActionSuite:
         if agent.kind is KINDS["categorical"]:
             by = {"random": "random", "second best": "second best", "Min-Q": "worst"}
             return {column: ReplacedAction(what) for column, what in by.items()}
-        return {**({"Min-Q": LowestAction()} if agent.kind.values_actions else {}), **self.columns}
+        known: dict[str, AttackMaker] = {
+            "random": UniformAction(),
+            "random vertex": VertexAction(),
+            "Min-Q": self.nominal,
+            "Min-OA-Q": self.robust,
+        }
+        return known | dict(_learned(self.learned, self.sac, self.selection))
+
+
+@dataclass(frozen=True)
+class GameSuite:
+    """The adversaries of NR-MDP and PR-MDP, trained against the frozen agent; the radius is their share.
+
+    They may leave the ball of that radius, so they are no part of a worst case in it.
+
+    Source: Tessler, Efroni, Mannor, ICML 2019.
+
+    Args:
+        games: "noisy" (a share of every action), "probabilistic" (a share of the steps).
+        sac: Settings that they are trained with, each.
+        selection: Episodes that choose the strongest adversary.
+
+    Example:
+        >>> GameSuite().games
+        ('noisy', 'probabilistic')
+    """
+
+    games: Sequence[str] = ("noisy", "probabilistic")
+    sac: Sequence[SAC] = (SAC("", steps=50_000, compile=True),)
+    selection: int = 10
+
+    channel = staticmethod(AdversarialAction)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.games if name not in ADVERSARIES]
+        check(not unknown, f"`games` must be among {', '.join(ADVERSARIES)}, got {', '.join(unknown)}.")
+
+    def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
+        """Each.
+
+        Raises:
+            ValueError: If the agent's actions are discrete.
+        """
+        check(agent.kind is not KINDS["categorical"], "`agent` must have continuous actions, got discrete ones.")
+        return _learned(self.games, self.sac, self.selection)
+
+
+def _learned(games: Sequence[str], sac: Sequence[SAC], selection: int) -> Mapping[str, AttackMaker]:
+    return {f"{game} (SAC)": LearnedAction(game, tuple(sac), selection) for game in games}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
 from advwrap.errors import check, check_integer
-from advwrap.losses.robust_critic import RobustCriticLoss
+from advwrap.losses.robust_critic import RobustCriticLoss, Solver
 from advwrap.progress import progress
 from advwrap.sets import Bounds, PerturbationSet
 from advwrap.victims import AnyPolicy, as_policy
@@ -65,6 +65,7 @@ def fit_robust_critic(
     within: PerturbationSet,
     bounds: Bounds,
     training: RobustCriticTraining | None = None,
+    solver: Solver | None = None,
     seed: int = 0,
 ) -> LossCritic:
     """Evaluate a frozen policy against the optimal adversary of its actions.
@@ -80,10 +81,15 @@ def fit_robust_critic(
         within: Where the perturbation may live, in units of the action.
         bounds: The valid range of executed actions.
         training: The schedule.
+        solver: Makes the adversary that the targets expect from the critics; by default `worst_action`. With
+            ``lambda critic: Identity()`` it is plain policy evaluation: Q(s, a) of the agent, for Min-Q.
         seed: Of the initial weights, the samples and the searches.
 
     Returns:
         Twin critics for `worst_action`, ``critic(observation, action) -> [2, B]``.
+
+    Raises:
+        ValueError: If there are no batches.
 
     Example:
         >>> import gymnasium as gym
@@ -97,7 +103,9 @@ def fit_robust_critic(
         torch.Size([2, 4])
     """
     plan = RobustCriticTraining() if training is None else training
-    data = TensorDict.cat(list(islice(batches, plan.batches)))
+    taken = list(islice(batches, plan.batches))
+    check(len(taken) > 0, "`batches` must hold at least one batch, got none.", fix="sarsa_batches(make_env, policy).")
+    data = TensorDict.cat(taken)
     generator = torch.Generator().manual_seed(seed)
     features = data["observation"].shape[-1] + data["action"].shape[-1]
     victim = as_policy(policy)
@@ -114,6 +122,7 @@ def fit_robust_critic(
             ValueOperator(network, in_keys=["observation", "action"]),
             within=within,
             bounds=bounds,
+            solver=solver,
             next_action=next_action,
             gamma=plan.gamma,
             num_qvalue_nets=2,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from advwrap.evaluation import (
     ActionSuite,
     Cell,
     FaultSuite,
+    GameSuite,
     ObservationSuite,
     Provenance,
     Results,
@@ -247,25 +250,52 @@ def test_identity_is_no_attacker() -> None:
     assert natural.returns == idle.returns
 
 
+class Steady(gym.Env[np.ndarray, np.ndarray]):
+    """Observations are noise, some of which is in the reward: 1 - a^2."""
+
+    ID = "advwrap-tests/Steady-v0"
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.now = self.np_random.uniform(-1, 1, 1).astype(np.float32)
+        return self.now, {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        reward = float(0.1 * self.now[0] + 1 - action[0] ** 2)
+        self.now = self.np_random.uniform(-1, 1, 1).astype(np.float32)
+        return self.now, reward, False, False, {}
+
+
+gym.register(Steady.ID, entry_point=Steady, max_episode_steps=20)
+
+
 class TestActions:
+    FITTED = RobustCriticTraining(batches=1, updates=3, batch_size=8, hidden=(8,))
+    SAC_FOR_A_MOMENT = (SAC("", steps=40, random_steps=20, batch_size=8, hidden=(8,)),)
     SHORT = ActionSuite(
-        learned=("push", "noisy", "probabilistic"),
-        sac=(SAC("", steps=40, random_steps=20, batch_size=8, hidden=(8,)),),
-        robust=LowestRobustAction(RobustCriticTraining(batches=1, updates=3, batch_size=8, hidden=(8,))),
-        selection=1,
+        sac=SAC_FOR_A_MOMENT, nominal=LowestAction(FITTED), robust=LowestRobustAction(FITTED), selection=1
     )
+    GAMES = GameSuite(sac=SAC_FOR_A_MOMENT, selection=1)
 
     @pytest.mark.slow
-    def test_every_column_moves_the_executed_action_within_its_radius(self) -> None:
-        """Actions of [-1, 1] here, so the unit is 1; the shares of the games may leave the ball."""
-        results = evaluate_suite({"a": agent()}, self.SHORT, [0.3], episodes=2)
-        games = ("push (SAC)", "noisy (SAC)", "probabilistic (SAC)")
-        assert results.attacks == ("Min-Q", "random", "random vertex", "Min-OA-Q", *games)
+    @pytest.mark.parametrize("kind", ["gaussian", "free-scale"])
+    def test_every_column_moves_the_executed_action_within_its_radius(self, kind: str) -> None:
+        """Actions of [-1, 1] here, so the unit is 1."""
+        results = evaluate_suite({"a": agent(kind)}, self.SHORT, [0.3], episodes=2)
+        assert results.attacks == ("random", "random vertex", "Min-Q", "Min-OA-Q", "push (SAC)")
         for column in results.attacks:
             cell = results.find("a", column, 0.3)
             assert cell is not None
             assert min(cell.sizes) > 0, column
-            assert max(cell.sizes) <= (0.3 + 1e-6 if column not in games[1:] else 2.0), column
+            assert max(cell.sizes) <= 0.3 + 1e-6, column
+
+    @pytest.mark.slow
+    def test_games_may_leave_the_ball(self) -> None:
+        results = evaluate_suite({"a": agent()}, self.GAMES, [0.3], episodes=2)
+        assert results.attacks == ("noisy (SAC)", "probabilistic (SAC)")
+        assert all(0 < max(cell.sizes) <= 2 for cell in results.cells if cell.attack != "natural")
 
     @pytest.mark.slow
     def test_every_fault_has_a_column(self) -> None:
@@ -286,17 +316,30 @@ class TestActions:
             other = (intended + 0.3 * share).clamp(one.low, one.high)
             assert bool((one.critic(observation, other).amin(0) >= least - 1e-3).all())
 
-    def test_agents_without_critics_of_actions_have_no_column_min_q(self) -> None:
-        assert "Min-Q" not in self.SHORT.attacks(agent("free-scale"))
-        with pytest.raises(TypeError, match="critics Q"):
-            LowestAction()(agent("free-scale"), 0.1)
+    def test_where_the_critics_value_observations_others_are_fitted(self) -> None:
+        """Reward 1 - a^2, whatever the state: an agent that plays 0 is brought to an end of the ball."""
+        one = agent("free-scale", env=Steady.ID, features=1)
+        for weight in one.actor.parameters():
+            weight.zero_()
+        training = RobustCriticTraining(updates=400, learning_rate=1e-2, gamma=0.0, hidden=(16,))
+        attack = LowestAction(training)(one, 0.5)
+        observation, generator = torch.zeros(16, 1), torch.Generator().manual_seed(0)
+        executed = attack(
+            one.act(observation),
+            context={"observation": observation},
+            bounds=Bounds(one.low, one.high),
+            generator=generator,
+        )
+        assert torch.allclose(executed.abs(), torch.full_like(executed, 0.5), atol=0.02)
 
     @pytest.mark.parametrize(
         ("make", "said"),
         [
             (lambda: LearnedAction("chess", ()), "`game` must be one of push"),
             (lambda: Fault("rust"), "`name` must be one of delay"),
-            (lambda: ActionSuite(learned=("chess",)), "`learned` must be among push"),
+            (lambda: ActionSuite(learned=("noisy",)), "`learned` must be among push, got noisy"),
+            (lambda: GameSuite(("chess",)), "`games` must be among push"),
+            (lambda: GameSuite().attacks(agent("categorical", env="CartPole-v1", features=4)), "continuous actions"),
             (lambda: FaultSuite(["rust"]), "`faults` must be among delay"),
             (lambda: Fault("gain")(agent(), 1.5), "`epsilon` must be in"),
         ],
