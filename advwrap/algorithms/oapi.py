@@ -34,9 +34,9 @@ class OAPI:
     g = surgery(omega * grad of -Q(s, pi(s)), (1 - omega) * grad of -U(s, clip(pi(s) + d_s)))
 
     with U the value under an adversary who moves every executed action from the next step on, and d_s the worst move
-    now. Discrete actions cannot be moved: there the adversary replaces them by the worst now and then, and the minimum
-    needs no search (`RobustTableLoss`). On `SAC` the robust value leaves the entropy out, is bootstrapped at sampled
-    actions, and raised at the worst execution of the mean action.
+    now. Discrete actions cannot be moved: there the adversary replaces them by the worst now and then, the minimum
+    needs no search (`RobustTableLoss`), and what is said of a search below does not apply. On `SAC` the robust value
+    leaves the entropy out, is bootstrapped at sampled actions, and raised at the worst execution of the mean action.
 
     Source: OA-PI, arXiv 2507.03372: on `TD3` it is OA-TD3.
 
@@ -47,7 +47,7 @@ class OAPI:
         at_worst: Whether the actor is raised at the worst action, which improves the worst case; the plain reading of
             the paper, U(s, pi(s)), does not.
         surgery: "pcgrad" (neither objective is harmed), "nominal" (the nominal one is not), "none", or a function of
-            the two gradients: `pcgrad` and others, or a `torchjd` aggregator as `Surgery` takes it.
+            the two gradients, or an aggregator of TorchJD: ``UPGrad()`` (see `Surgery`).
         steps: Gradient steps of the search for the worst action (`worst_action`); the paper has 15 to 20.
         restarts: Starts of the search, for every critic.
         smoothed: Whether the robust target is taken around the action that the learner's own target is made of (TD3's
@@ -55,8 +55,7 @@ class OAPI:
         ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default. An agent
             that first learns the task and then to withstand the adversary learns both more often (docs/oa-pi.md).
         adversarial_ratio: Share of the environment steps of the collection in which the worst action is executed, by
-            the present robust critics: what they say of an adversary they then know from experience. 0 where actions
-            are discrete.
+            the present robust critics: what they say of an adversary they then know from experience.
 
     Example:
         >>> from advwrap.algorithms import TD3
@@ -101,10 +100,13 @@ class OAPI:
             box is not None or self.epsilon <= 1,
             f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
         )
-        check(
-            box is not None or self.adversarial_ratio == 0,
-            f"`adversarial_ratio` must be 0 where actions are discrete, got {self.adversarial_ratio}.",
-        )
+        for name in () if box is not None else ("at_worst", "steps", "restarts", "smoothed", "adversarial_ratio"):
+            default, value = getattr(OAPI, name), getattr(self, name)
+            check(
+                value == default,
+                f"`{name}` must be {default} where actions are discrete, got {value}.",
+                fix="leave it out: the minimum over finitely many actions needs no search.",
+            )
         radius = between(self.ramp, 0.0, self.epsilon, steps=steps)
         robust = self._tables(learner, radius) if box is None else self._critics(learner, radius, *box, seed=seed)
         updater = SoftUpdate(robust, tau=learner.tau)

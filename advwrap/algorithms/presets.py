@@ -155,8 +155,8 @@ def _alternating(task: Task, kind: AttackerKind) -> Defence:
     )
 
 
-def _wocar(task: Task) -> Defence:
-    return Wocar(task.epsilon, ramp=(0.0, task.last))
+def _wocar(task: Task, *, mean_action: bool) -> Defence:
+    return Wocar(task.epsilon, mean_action=mean_action, ramp=(0.0, task.last))
 
 
 def _oapi(task: Task) -> Defence:
@@ -171,7 +171,8 @@ DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "": _undefended,
     "attacked": _attack_training,
     "robust": _robust,
-    "wocar": _wocar,
+    "wocar": partial(_wocar, mean_action=False),
+    "wocar-mean": partial(_wocar, mean_action=True),
     "valt-eps": _valt_eps,
     "valt-soft": _valt_soft,
     "valt-sampled": _valt_sampled,
@@ -180,12 +181,14 @@ DEFENCES: Mapping[str, Callable[[Task], Defence]] = {
     "oa": _oapi,
     "oa-paper": _oapi_paper,
 }
+CONTINUOUS = ("wocar", "wocar-mean", "oa-paper")
+"""Those that bound continuous actions, or differ from another in a search that discrete ones do not need."""
 LEARNERS: Mapping[str, type[OffPolicy]] = {"sac": SAC, "td3": TD3, "discrete-sac": DiscreteSAC}
 TRAININGS: Mapping[str, tuple[Callable[..., OffPolicy], Callable[[Task], Defence]]] = {
     "-".join(filter(None, (defence, learner))): (LEARNERS[learner], DEFENCES[defence])
     for learner in LEARNERS
     for defence in DEFENCES
-    if (defence, learner) != ("wocar", "discrete-sac")  # it bounds continuous actions
+    if learner != "discrete-sac" or defence not in CONTINUOUS
 } | {
     "nr-td3": (partial(ActionRobustTD3, game="noisy"), _undefended),
     "pr-td3": (partial(ActionRobustTD3, game="probabilistic"), _undefended),

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from advwrap.algorithms.defence import Hardening, Learner, check_radius, check_share
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
-from advwrap.algorithms.virtual import check_exact, virtual
+from advwrap.algorithms.virtual import check_soft, temperature_of, virtual
 from advwrap.attacks import Gated, WithProbability
 from advwrap.errors import check_integer
 from advwrap.sets import LinfBall
-from advwrap.sets.coefficient import check_coefficient
 from advwrap.targets import SoftWorst
 
 
@@ -29,7 +28,8 @@ class ValtSampled:
 
     Args:
         epsilon: The radius, in units of the normalised observation.
-        temperature: alpha_attk, in the units of the critics' values.
+        temperature: alpha_attk, in the units of the critics' values; a pair moves from the first to the second within
+            the first nine tenths of the training.
         samples: Candidates per observation.
         adversarial_ratio: Share of the environment steps in which the behaviour policy sees the adversary.
         regulariser: Coefficient of the regulariser of `RobustRegulariser`; 0 for none.
@@ -45,7 +45,7 @@ class ValtSampled:
     """
 
     epsilon: float
-    temperature: float
+    temperature: float | tuple[float, float]
     samples: int = 4
     adversarial_ratio: float = 0.5
     regulariser: float = 0.0
@@ -58,21 +58,22 @@ class ValtSampled:
         check_radius(self.epsilon)
         check_share("adversarial_ratio", self.adversarial_ratio)
         check_regulariser(self)
-        check_coefficient("temperature", self.temperature, positive=True)
         check_integer("samples", self.samples, least=1)
-        check_exact(self)
+        check_soft(self)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """The adversary in the environment and in the losses, on the live networks."""
+        temperature = temperature_of(self, steps=steps)
         worst = SoftWorst(
             learner.actor,
             learner.loss,
             within=LinfBall(self.epsilon),
-            temperature=self.temperature,
+            temperature=temperature,
             samples=self.samples,
         )
         hardening = Hardening(
             behaviour=Gated(worst, WithProbability(self.adversarial_ratio)),
-            perturb=virtual(self, worst, gamma=learner.gamma, temperature=self.temperature, seed=seed),
+            perturb=virtual(self, worst, gamma=learner.gamma, temperature=temperature, seed=seed),
+            schedules=(temperature,),
         )
         return regularised(hardening, learner, self, steps=steps, seed=seed)

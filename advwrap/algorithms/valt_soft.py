@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, between, check_radius, check_share
+from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, check_radius, check_share
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
-from advwrap.algorithms.virtual import check_exact, virtual
+from advwrap.algorithms.virtual import check_soft, temperature_of, virtual
 from advwrap.attacks import Gated, Learned, WithProbability
 from advwrap.errors import check_integer
 from advwrap.losses.adversary import AdversaryLoss
@@ -67,20 +67,16 @@ class ValtSoft:
         check_radius(self.epsilon)
         check_share("adversarial_ratio", self.adversarial_ratio)
         check_regulariser(self)
-        pair = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
-        for temperature in pair:
-            check_coefficient("temperature", temperature, positive=True)
         check_coefficient("learning_rate", self.learning_rate, positive=True)
         check_integer("reset_every", self.reset_every, least=1)
-        check_exact(self)
+        check_soft(self)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """The adversary in the environment and in the losses, and its own learning."""
         ball = LinfBall(self.epsilon)
         adversary = GaussianAdversary(learner.features, hidden=learner.hidden)
         attack = Learned(adversary, within=ball, sample=True)
-        first, last = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,) * 2
-        temperature = between((0.0, 0.9), first, last, steps=steps)
+        temperature = temperature_of(self, steps=steps)
         loss = AdversaryLoss(adversary, learner.actor, learner.loss, within=ball, temperature=temperature, seed=seed)
         relearning = Relearning(adversary, loss, self, compile=learner.compile)
         hardening = Hardening(

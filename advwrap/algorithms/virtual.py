@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from advwrap.algorithms.defence import between
 from advwrap.errors import check
 from advwrap.modules import Perturb
-from advwrap.sets.coefficient import Coefficient
+from advwrap.sets import Linear
+from advwrap.sets.coefficient import Coefficient, check_coefficient
 from advwrap.targets import PerturbPlaces, SoftBackup, at_places
 
 
 class SoftlyVirtual(Protocol):
     """A defence by a soft-worst adversary, and where its losses see it."""
+
+    @property
+    def temperature(self) -> float | tuple[float, float]:
+        """alpha_attk, or where it begins and where it ends."""
+        ...
 
     @property
     def evaluation(self) -> bool:
@@ -29,13 +36,26 @@ class SoftlyVirtual(Protocol):
         ...
 
 
-def check_exact(defence: SoftlyVirtual) -> None:
-    """Refuse the exact target without one of its two places."""
+def check_soft(defence: SoftlyVirtual) -> None:
+    """Refuse temperatures that are no temperatures, and the exact target without one of its two places."""
+    for temperature in _ends(defence):
+        check_coefficient("temperature", temperature, positive=True)
     check(
         not defence.exact or (defence.evaluation and defence.improvement),
         "`exact` must be False where `evaluation` or `improvement` is.",
         fix="ablations of eq. 54, which leave the price of the adversary's choice out.",
     )
+
+
+def temperature_of(defence: SoftlyVirtual, *, steps: int) -> Linear:
+    """alpha_attk over the training; a pair moves from its first to its second number within the first nine tenths."""
+    first, last = _ends(defence)
+    return between((0.0, 0.9), first, last, steps=steps)
+
+
+def _ends(defence: SoftlyVirtual) -> tuple[float, float]:
+    given = defence.temperature
+    return given if isinstance(given, tuple) else (given, given)
 
 
 def virtual(

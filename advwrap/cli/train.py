@@ -41,10 +41,10 @@ def train(
 
     Args:
         name: A learner (sac, td3, discrete-sac), behind a defence or alone: attacked-sac, robust-sac, wocar-sac,
-            valt-eps-sac, valt-soft-sac, valt-sampled-sac, alternating-sac, pa-alternating-sac, oa-sac, oa-paper-sac,
-            and the same with td3 and, but for wocar, discrete-sac; nr-td3 and pr-td3; ppo and oa-ppo. Behind a defence
-            "-sac" may be left out: valt-eps is valt-eps-sac (but oa is oa-td3, oa-paper oa-paper-td3). The papers'
-            words sac-ppo and pa-sac-ppo are alternating-sac and pa-alternating-sac.
+            wocar-mean-sac, valt-eps-sac, valt-soft-sac, valt-sampled-sac, alternating-sac, pa-alternating-sac, oa-sac,
+            oa-paper-sac, and the same with td3 and, but for wocar, wocar-mean and oa-paper, discrete-sac; nr-td3 and
+            pr-td3; ppo and oa-ppo. Behind a defence "-sac" may be left out: valt-eps is valt-eps-sac (but oa is oa-td3,
+            oa-paper oa-paper-td3). The papers' words sac-ppo and pa-sac-ppo are alternating-sac and pa-alternating-sac.
         env: Id of a Gymnasium task with vector observations.
         out: Folder for the files; with several seeds, of one folder for each.
         epsilon: Radius of the defence on the normalised observations, of oa in units of half the range of each action,

@@ -5,7 +5,7 @@
 | play | `evaluate` (one cell), `evaluate_grid` (agents x attacks x epsilons), `Agent` |
 | keep | `Cell`, `Results`, `Provenance`, `save_results`, `read_results` |
 | judge | `mean`, `std`, `iqm`, `bootstrap_interval`, `paired_difference`, `Interval` |
-| suites | `evaluate_suite` (agents under `GradientSuite`, `ObservationSuite`, `ActionSuite`, `GameSuite`, `FaultSuite`, yours) |
+| suites | `evaluate_suite`: `GradientSuite`, `ObservationSuite`, `ActionSuite`, `GameSuite`, `FaultSuite`, yours |
 | attack | `train_attacker` (SA-RL, PA-AD), `scan_attackers` (the minimum over a `grid`), `RayExecutor` |
 | show | `write_report`, `markdown`, `table`, `save_curve` |
 """

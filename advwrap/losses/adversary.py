@@ -12,6 +12,7 @@ from torch import Tensor
 
 from advwrap.attacks.ascent import value_and_gradient
 from advwrap.attacks.learned import is_box
+from advwrap.losses.reading import weighted_mean
 from advwrap.modules import GaussianAdversary
 from advwrap.modules.rows import Rows, beside
 from advwrap.modules.streams import CallStreams, salted
@@ -127,7 +128,7 @@ class AdversaryLoss(TensorDictModuleBase):  # type: ignore[misc]
         # Has the value of V, and its gradient with respect to `seen` alone.
         through_seen = value + (slope * (seen - seen.detach())).sum(-1)
         alpha = present(self.temperature)
-        loss = (through_seen + alpha * log_density).mean()
+        loss = weighted_mean(through_seen + alpha * log_density, tensordict)
         with torch.no_grad():
             # Uniform in [-1, 1]^d has density 2^-d.
             divergence = log_density.mean() + push.shape[-1] * math.log(2.0)

@@ -86,12 +86,14 @@ def weighted_mean(per_row: Tensor, tensordict: TensorDictBase) -> Tensor:
 
     sum_i w_i x_i / sum_i w_i
 
-    Shapes: per_row [N] -> [].
+    Shapes: per_row [N] -> []; several rows in succession may belong to one step (of several agents): they share its
+        weight.
     """
     weights = tensordict.get("priority_weight", None)
     if weights is None:
         return per_row.mean()
     weights = weights.reshape(-1).to(per_row.dtype)
+    weights = weights.repeat_interleave(len(per_row) // len(weights))
     mean: Tensor = (per_row * weights).sum() / weights.sum()
     return mean
 

@@ -14,6 +14,7 @@ from torchrl.objectives import LossModule
 
 from advwrap.attacks import Attack, Langevin
 from advwrap.errors import check
+from advwrap.losses.reading import weighted_mean
 from advwrap.losses.trained_policy import key_of, trained
 from advwrap.modules import Perturb
 from advwrap.modules.rows import Rows
@@ -166,5 +167,5 @@ class SmoothPolicy(LossModule):  # type: ignore[misc]
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach_clean):
                 clean = self.policy.law(truth, rows)
             distance = self.divergence(clean, self.policy.law(shown, rows))
-        loss = (present(self.coefficient) * distance).mean()
+        loss = weighted_mean(present(self.coefficient) * distance, tensordict)
         return TensorDict({"loss_smooth": loss, "smooth_divergence": distance.detach().mean()}, [])

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-Combine = Callable[[Tensor, Tensor], Tensor]
-"""Two flat gradients -> the one that is followed."""
+Combine = Callable[[Tensor, Tensor], Tensor] | nn.Module
+"""Two flat gradients -> the one that is followed. A module gets them stacked, [2, n], as TorchJD's aggregators do."""
 
 
 def pcgrad(first: Tensor, second: Tensor) -> Tensor:
@@ -66,9 +66,8 @@ class Surgery:
     Args:
         first: Name of a term, the nominal one.
         second: Name of another, the robust one.
-        combine: `pcgrad`, `protect_first`, or a function of yours of two flat gradients. An aggregator of TorchJD
-            (extra ``[torchjd]``) takes them stacked, and most of them average:
-            ``lambda g, h: 2 * MGDA()(torch.stack([g, h]))``.
+        combine: `pcgrad`, `protect_first`, a function of yours of two flat gradients, or an aggregator of TorchJD
+            (extra ``[torchjd]``): ``UPGrad()``. Most of those average, where ours add; Adam does not mind.
 
     Example:
         >>> Surgery("loss_actor", "loss_robust_actor").combine.__name__
@@ -88,7 +87,8 @@ class Surgery:
         least = torch.finfo(g.dtype).tiny
         cosine = torch.dot(g, h) / (torch.dot(g, g) * torch.dot(h, h)).clamp_min(least).sqrt()
         combined: list[Tensor | None] = [None] * len(params)
-        parts = torch.split(self.combine(g, h), [params[i].numel() for i in touched])
+        together = self.combine(torch.stack([g, h])) if isinstance(self.combine, nn.Module) else self.combine(g, h)
+        parts = torch.split(together, [params[i].numel() for i in touched])
         for i, part in zip(touched, parts, strict=True):
             combined[i] = part.view_as(params[i])
         return combined, cosine

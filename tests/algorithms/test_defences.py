@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
+from torch import nn
+from torchjd.aggregation import UPGrad
 
 from advwrap.algorithms import (
     OAPI,
@@ -252,11 +254,14 @@ class _Watched:
         return getattr(self.update, name)
 
 
-def test_the_temperature_of_the_adversary_falls() -> None:
+@pytest.mark.parametrize("defence", [ValtSoft, ValtSampled])
+def test_the_temperature_of_the_adversary_falls(defence: type[ValtSoft | ValtSampled]) -> None:
     """The schedule that the paper found for Ant: from noise to the worst within nine tenths of the training."""
-    training = OffPolicyTraining(SAC(TASK, ValtSoft(EPSILON, temperature=(1000.0, 4.0)), **TINY))
+    training = OffPolicyTraining(SAC(TASK, defence(EPSILON, temperature=(1000.0, 4.0)), **TINY))
     (temperature,) = training.hardening.schedules
-    assert training.hardening.after.loss.temperature is temperature  # type: ignore[union-attr]
+    attack = training.hardening.perturb.attack  # type: ignore[union-attr]
+    asked = attack if defence is ValtSampled else training.hardening.after.loss  # type: ignore[union-attr]
+    assert asked.temperature is temperature
     found = []
     for temperature.t in (0, 54, 108, 120):
         found.append(temperature())
@@ -360,6 +365,13 @@ def test_any_rule_for_the_gradients() -> None:
     assert described(config)["defence"]["surgery"] == {"function": "add"}
 
 
+def test_the_rule_may_be_an_aggregator_of_torchjd() -> None:
+    """UPGrad is half of PCGrad, which Adam does not see: the same training but for rounding."""
+    agents = [TD3(TASK, OAPI(EPSILON, surgery=rule), **{**TINY, "steps": 40}).train() for rule in ("pcgrad", UPGrad())]
+    ours, theirs = (nn.utils.parameters_to_vector(agent.actor.parameters()) for agent in agents)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("learner", "defence"),
     [(SAC, OAPI(EPSILON)), (TD3, OAPI(EPSILON)), (DiscreteSAC, OAPI(EPSILON)), (SAC, Wocar(EPSILON))],
@@ -427,6 +439,49 @@ def test_the_radius_is_in_units_of_half_the_range() -> None:
     assert float(attacked.abs().max()) == pytest.approx(0.5)
 
 
+def test_priorities_are_the_errors_of_the_last_update() -> None:
+    """And the correction of their bias grows from 0.4 to 1 over the training."""
+    training = OffPolicyTraining(SAC(TASK, prioritised=True, **{**TINY, "steps": 240}))
+    seen, found = {}, []
+    remember, sampler = training.buffer.update_priority, training.buffer.sampler
+
+    def listen(index: torch.Tensor, error: torch.Tensor) -> None:
+        remember(index, error)
+        found.append((training.trainer.collected_frames, sampler.beta()))
+        for i, size in zip(index.tolist(), error.detach().abs().flatten().tolist(), strict=True):
+            seen.setdefault(i, set()).add(size)
+        mass = sampler.mass.flatten()[index]
+        # Of a transition that was drawn twice in one batch either error may stand.
+        once = torch.tensor([(index == i).sum() == 1 for i in index])
+        torch.testing.assert_close(
+            mass[once], (error.detach().abs().flatten()[once].double() + 1e-6) ** 0.6, rtol=1e-5, atol=1e-9
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.buffer, "update_priority", listen)
+        training.run()
+    assert len(found) >= 200
+    assert all(beta == pytest.approx(0.4 + 0.6 * frames / 240, abs=0.11) for frames, beta in found)
+    assert found[0][1] < 0.6 < 0.85 < found[-1][1]
+    assert sum(len(sizes) > 1 for sizes in seen.values()) > 50
+
+
+@pytest.mark.parametrize("learner", [SAC, TD3, DiscreteSAC], ids=lambda kind: kind.__name__)
+def test_importance_weights_reach_the_critics(learner: type[OffPolicy]) -> None:
+    """With all the weight on one transition its error is the loss."""
+    config = learner("CartPole-v1" if learner is DiscreteSAC else TASK, prioritised=True, **TINY)
+    training = OffPolicyTraining(config)
+    training.run()
+    loss, batch = training.learner.loss, next(training.batches(1))
+    found = []
+    for weight, reduction in ((torch.eye(len(batch))[3], "mean"), (torch.ones(len(batch)), "none")):
+        batch["priority_weight"], loss.reduction = weight, reduction
+        torch.manual_seed(0)
+        found.append(loss(batch.copy())["loss_qvalue"].detach())
+    weighted, rows = found
+    torch.testing.assert_close(weighted, rows[3])
+
+
 def test_the_replay_buffer_forgets() -> None:
     training = OffPolicyTraining(SAC(TASK, prioritised=True, capacity=60, **TINY))
     training.run()
@@ -469,8 +524,9 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: OAPI(0.1, adversarial_ratio=1.5), "`adversarial_ratio` must be in"),
         (
             lambda: DiscreteSAC("CartPole-v1", OAPI(0.1, adversarial_ratio=0.5), **TINY).train(),
-            "`adversarial_ratio` must be 0 where actions are discrete",
+            "`adversarial_ratio` must be 0.0 where actions are discrete",
         ),
+        (lambda: DiscreteSAC("CartPole-v1", OAPI.paper(0.1), **TINY).train(), "`at_worst` must be True where actions"),
         (lambda: OAPI(0.1, ramp=(0.8, 0.5)), "`ramp` must rise within"),
         (lambda: OAPI(0.1, restarts=0), "`restarts` must be an integer >= 1"),
         (lambda: DiscreteSAC("CartPole-v1", OAPI(1.5), **TINY).train(), "`epsilon` must be <= 1"),
@@ -480,6 +536,7 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: ValtSoft(0.1, temperature=(1000.0, -4.0)), "`temperature` must be > 0"),
         (lambda: ValtSoft(0.1, temperature=1.0, learning_rate=0.0), "`learning_rate` must be > 0"),
         (lambda: ValtSampled(0.1, temperature=-1.0), "`temperature` must be > 0"),
+        (lambda: ValtSampled(0.1, temperature=(2.0, -1.0)), "`temperature` must be > 0"),
         (lambda: ValtSampled(0.1, temperature=1.0, samples=0), "`samples` must be an integer >= 1"),
         (lambda: ValtSampled(0.1, temperature=1.0, exact=True, evaluation=False), "`exact` must be False"),
         (lambda: ValtSoft(0.1, temperature=1.0, exact=True, improvement=False), "`exact` must be False"),

@@ -17,6 +17,7 @@ from advwrap.algorithms import (
     Undefended,
     ValtEps,
     ValtSoft,
+    Wocar,
     preset,
 )
 from advwrap.algorithms.presets import TRAININGS
@@ -80,6 +81,23 @@ def test_valt_eps_is_wholly_adversarial_where_the_regulariser_is_whole(env: str,
     """Table 5: kappa grows from the first step on."""
     config = preset("valt-eps", env)
     assert [config.steps * share for share in config.defence.ramp] == pytest.approx([0, last])
+
+
+@pytest.mark.parametrize(("env", "last"), LAST)
+def test_wocar_in_both_forms(env: str, last: float) -> None:
+    """Eq. 60, and eq. 61, which the paper's figure 3 shows; kappa 0.4, the middle one of the three that it tries."""
+    mixture, mean = preset("wocar", env), preset("wocar-mean", env)
+    assert isinstance(mixture.defence, Wocar)
+    assert not mixture.defence.mean_action
+    assert mean == replace(mixture, defence=replace(mixture.defence, mean_action=True))
+    assert (mixture.defence.kappa, mixture.defence.ramp[0]) == (0.4, 0.0)
+    assert mixture.steps * mixture.defence.ramp[1] == pytest.approx(last)
+
+
+def test_what_bounds_continuous_actions_has_no_discrete_name() -> None:
+    names = {name for name in TRAININGS if name.endswith("discrete-sac")}
+    assert {"valt-eps-discrete-sac", "oa-discrete-sac"} <= names
+    assert not names & {"wocar-discrete-sac", "wocar-mean-discrete-sac", "oa-paper-discrete-sac"}
 
 
 def test_every_name_is_a_learner_with_a_defence() -> None:

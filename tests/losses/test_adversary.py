@@ -140,6 +140,14 @@ def test_uniform_adversary_has_no_divergence():
     assert float(blind(batch(100_000))["adversary_kl"]) == pytest.approx(FEATURES * 0.0095, abs=0.01)
 
 
+def test_importance_weights():
+    data = batch()
+    data["priority_weight"] = torch.zeros(ROWS)
+    data["priority_weight"][0] = 3.0
+    alone, weighted = (against_sac()[0](part)["loss_adversary"] for part in (batch()[:1], data))
+    torch.testing.assert_close(weighted, alone)
+
+
 def test_truth_is_read_from_the_clean_key():
     loss, _ = against_sac()
     data = batch()

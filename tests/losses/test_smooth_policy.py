@@ -47,6 +47,14 @@ def rows(features=3, seed=1):
     return torch.randn(ROWS, features, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def test_importance_weights():
+    """KL of row i = <w, d_i>^2 / (2 sigma^2)."""
+    net, weights = linear(), torch.arange(ROWS, dtype=torch.float64)
+    out = SmoothPolicy(Gaussian(net, 0.5), moved, seed=0)(batch(rows(), priority_weight=weights))
+    divergence = (DELTA[:, :3].double() @ net.weight[0]).square() / 0.5
+    torch.testing.assert_close(out["loss_smooth"], (weights * divergence).sum() / weights.sum())
+
+
 @given(seed=st.integers(0, 1000), eps=st.floats(0.01, 3), std=st.floats(0.1, 3), kappa=st.floats(0, 100))
 def test_the_maximum_of_a_linear_policy(seed, eps, std, kappa):
     """max KL = (eps ||w||_1)^2 / (2 sigma^2), in every state."""
@@ -201,8 +209,11 @@ def test_a_group_of_agents():
     out = loss(TensorDict({"agents": TensorDict({"observation": x}, [2, 3])}, [2]))
     with torch.no_grad():
         (loc, scale), (seen, other) = body.module(x), body.module(x + 0.1)
-        by_torch = kl_of_torch(Normal(loc, scale), Normal(seen, other)).sum(-1).mean()
-    torch.testing.assert_close(out["loss_smooth"].detach(), by_torch)
+        by_torch = kl_of_torch(Normal(loc, scale), Normal(seen, other)).sum(-1)
+    torch.testing.assert_close(out["loss_smooth"].detach(), by_torch.mean())
+    # Importance weights belong to a step, that is to all of its agents.
+    weighted = TensorDict({"agents": TensorDict({"observation": x}, [2, 3]), "priority_weight": torch.eye(2)[1]}, [2])
+    torch.testing.assert_close(loss(weighted)["loss_smooth"].detach(), by_torch[1].mean())
     out["loss_smooth"].backward()
     assert all(p.grad.abs().sum() > 0 for p in net.parameters())
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensordict import TensorDict
 from torch import nn
-from torchjd.aggregation import MGDA, PCGrad
+from torchjd.aggregation import MGDA, PCGrad, UPGrad
 
 from advwrap.training.surgery import Surgery, pcgrad, protect_first
 from advwrap.training.update import Update
@@ -49,12 +49,20 @@ def test_torchjd_agrees(seed: int) -> None:
 
 def test_an_aggregator_of_torchjd() -> None:
     """The step of least norm in the hull of both gradients: it is no worse for either of them."""
-    surgery = Surgery("first", "second", lambda g, h: 2 * MGDA()(torch.stack([g, h])))
+    surgery = Surgery("first", "second", MGDA())
     g, h = torch.tensor([2.0, 0.0, 0.0]), torch.tensor([-1.0, 1.0, 0.0])
     (step,), cosine = surgery([g], [h], [torch.zeros(3)])
     assert step is not None
-    torch.testing.assert_close(step, torch.tensor([0.4, 1.2, 0.0]))
+    torch.testing.assert_close(step, torch.tensor([0.2, 0.6, 0.0]))
     assert float(cosine) == pytest.approx(-(0.5**0.5))
+
+
+@given(st.integers(0, 10_000))
+def test_upgrad_is_half_of_pcgrad(seed: int) -> None:
+    """Of two gradients: it projects each onto the cone that harms neither, and averages. (Its solver regularises.)"""
+    g, h = vectors(seed)
+    found = 2 * UPGrad()(torch.stack([g, h]))
+    torch.testing.assert_close(found, pcgrad(g, h), rtol=0, atol=1e-3 * float(g.norm() + h.norm()))
 
 
 def test_opposite_gradients_cancel() -> None:
