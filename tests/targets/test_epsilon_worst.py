@@ -8,10 +8,13 @@ from torch import nn
 
 from advwrap import PGD, Linear, LinfBall, LowValue, Noise, Streams
 from advwrap.attacks import Mixture
+from advwrap.modules import Perturb
 from advwrap.targets import epsilon_worst
 from advwrap.testing import strategies
 from advwrap.testing.contracts.attacks import AttackContract
 from advwrap.testing.victims import ElementwisePolicy
+from advwrap.victims.tensordict_critic import LossCritic
+from tests.targets.test_soft_backup import GAMMA, decided, targets_of, transitions
 
 WEIGHT = torch.tensor([1.0, -2.0, 0.5])
 POLICY = ElementwisePolicy(WEIGHT)
@@ -22,6 +25,35 @@ BALL = LinfBall(EPS)
 def q(observation, action):
     y = observation * action
     return y[:, 0] + y[:, 1] + y[:, 2]
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.5, 1.0])
+def test_the_unmodified_loss_bootstraps_equation_45(kappa):
+    """Its targets are, on average, r + gamma (kappa V(s', s*) + (1 - kappa) E_U[V(s', s~)]).
+
+    With a linear network before the tanh and linear critics the worst observation s* is a known vertex of the ball, and
+    V(s', s~) = min_i Q_i(s', mu(s~)), the least of the target critics, can be averaged over the ball by itself.
+    """
+    loss, policy = decided(linear=True)
+    one = transitions(2)[:1]
+    rows, reward = 4000, float(one["next", "reward"])
+    attack = epsilon_worst(policy, LossCritic(loss), within=BALL, kappa=kappa)
+    targets = targets_of(loss, Perturb(attack, seed=0)(one.expand(rows).clone().contiguous()))
+
+    state = one["next", "observation"]
+    probe = state.clone().requires_grad_()
+    LossCritic(loss)(state, policy.mean(probe)).mean().backward()
+    critic = LossCritic(loss, target=True)
+
+    def value(seen):
+        return critic(state.expand(len(seen), -1), policy.mean(seen)).amin(0)
+
+    noise = state + EPS * (2 * torch.rand(100_000, state.shape[1], generator=torch.Generator().manual_seed(1)) - 1)
+    with torch.no_grad():
+        worst, average = float(value(state - EPS * probe.grad.sign())), float(value(noise).mean())
+    assert worst < average - 0.05
+    expected = reward + GAMMA * (kappa * worst + (1 - kappa) * average)
+    assert float(targets.mean()) == pytest.approx(expected, abs=4 * float(targets.std()) / rows**0.5 + 1e-4)
 
 
 class TestEpsilonWorst(AttackContract):

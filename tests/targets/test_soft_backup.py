@@ -77,13 +77,15 @@ def test_twice_is_once():
     assert torch.equal(twice["next", "clean_reward"], transitions()["next", "reward"])
 
 
-def decided():
-    """A SAC loss without entropy and without noise in its actions, and its policy."""
+def decided(*, linear=False):
+    """A SAC loss without entropy and without noise in its actions, and its policy; of linear parts, if asked."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, ACTIONS))
+    net = nn.Linear(FEATURES, ACTIONS) if linear else net
     body = TensorDictModule(lambda obs: (net(obs), torch.full_like(net(obs), 1e-7)), ["observation"], ["loc", "scale"])
     actor = ProbabilisticActor(body, ["loc", "scale"], distribution_class=TanhNormal, return_log_prob=True)
-    critic = ValueOperator(MLP(FEATURES + ACTIONS, 1, num_cells=[16]), in_keys=["clean_observation", "action"])
+    hidden = [] if linear else [16]
+    critic = ValueOperator(MLP(FEATURES + ACTIONS, 1, num_cells=hidden), in_keys=["clean_observation", "action"])
     loss = SACLoss(actor, critic, num_qvalue_nets=2, target_entropy=-2.0, alpha_init=1e-9, fixed_alpha=True)
     loss.make_value_estimator(gamma=GAMMA)
     SoftUpdate(loss, tau=0.1)
