@@ -83,7 +83,7 @@ class Delay(_Fault):
     Reads: ``past_intended`` and ``past_steps``, which the wrapper around the environment keeps.
 
     Raises:
-        ValueError: If `steps` < 1; when called, if nobody remembers the past.
+        ValueError: If `steps` < 1 or `initial` is not finite; when called, if nobody remembers the past.
 
     Example:
         >>> import gymnasium
@@ -101,6 +101,7 @@ class Delay(_Fault):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("steps", self.steps, least=1, fix="Identity() for no delay.")
+        check(abs(self.initial) < float("inf"), f"`initial` must be finite, got {self.initial}.")
 
     @property
     def memory(self) -> int:

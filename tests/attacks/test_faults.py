@@ -150,6 +150,7 @@ def test_a_machine_breaks() -> None:
     ("make", "said"),
     [
         (lambda: Delay(0), "`steps` must be an integer >= 1"),
+        (lambda: Delay(1, initial=float("nan")), "`initial` must be finite"),
         (lambda: Dropout(1.5), "`p` must be in"),
         (lambda: Gain(float("nan")), "`factor` must be finite"),
         (lambda: Bias(float("inf")), "`offset` must be finite"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import gymnasium as gym
 import pytest
+import torch
 
 from advwrap import (
     PGD,
@@ -14,6 +15,8 @@ from advwrap import (
     AdversarialObs,
     After,
     Confined,
+    Corners,
+    CrossEntropyMethod,
     Delay,
     Gated,
     HighReward,
@@ -26,6 +29,7 @@ from advwrap import (
     RandomVertex,
     Search,
     Stuck,
+    Varying,
     WithProbability,
     sticky,
     testing,
@@ -61,8 +65,26 @@ def value(observation, action):
     return action[:, 0] * observation[:, 0] - 2 * action[:, 1] + 0.1 * action[:, 0] ** 2
 
 
+class Twins:
+    """Two critics of different minds, who can be asked apart."""
+
+    members = 2
+
+    def __call__(self, observation, action=None, context=None):
+        return torch.stack([value(observation, action), -value(observation, action) / 2])
+
+    def apart(self, observation, action=None, context=None):
+        first, second = (self(*(x.chunk(2)[i] for x in (observation, action)))[i] for i in range(2))
+        return torch.cat([first, second])
+
+
 def adversary(observation):
     return observation[:, :2].sin()
+
+
+def by_state(clean, context):
+    """Half the ball where the first feature is negative."""
+    return torch.where(context["observation"][:, 0] < 0, 0.5, 1.0).double()
 
 
 def choice(observation, action):
@@ -81,6 +103,12 @@ ACTIONS = {
     **COMMONLY,
     "vertex": Case(RandomVertex(BALL), radius=0.1, active=1.0, random=True),
     "worst action": Case(worst_action(value, within=BALL, steps=1, restarts=3), radius=0.1),
+    "worst action of twins": Case(worst_action(Twins(), within=BALL, steps=1, restarts=1), radius=0.1),
+    "corners": Case(Search(LowValue(critic=value), within=BALL, strategy=Corners()), radius=0.1),
+    "cross-entropy": Case(
+        Search(LowValue(critic=value), within=BALL, strategy=CrossEntropyMethod(2, 4, 2)), radius=0.1
+    ),
+    "by state": Case(PGD(LowValue(critic=value), within=Varying(BALL, by_state), steps=2), radius=0.1, active=0.05),
     "myopic (MAS)": Case(PGD(LowValue(critic=value), within=L2Ball(0.1), steps=2), radius=0.1),
     "over a horizon (LAS)": Case(PGD(LowValue(critic=value), within=OverHorizon(L2Ball(0.1), 2), steps=2), radius=0.1),
     "push": Case(Steered(adversary, Push(within=BALL), reads="observation"), radius=0.1),
@@ -88,7 +116,10 @@ ACTIONS = {
     "probabilistic (PR-MDP)": Case(
         Steered(adversary, Gated(Overrule(), WithProbability(0.5)), reads="observation"), random=True
     ),
-    **{f"{name}, discrete": Case(FAULTS[name](0.5), active=0.0, discrete=3) for name in ANY_ACTION},
+    **{
+        f"{name}, discrete": Case(FAULTS[name](0.5), active=0.0 if name == "stuck" else 0.1, discrete=3)
+        for name in ANY_ACTION
+    },
     "noise, discrete": Case(Noise(ANY), random=True, discrete=3),
     "worst, discrete": Case(Search(LowValue(critic=choice), within=ANY), discrete=3),
     "second best, discrete": Case(
