@@ -22,6 +22,7 @@ from torchrl.objectives import SoftUpdate
 from advwrap.algorithms.defence import adam, check_radius, check_share
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss
+from advwrap.losses.robust_critic import search_quality
 from advwrap.modules.streams import CallStreams, salted
 from advwrap.sets import Bounds, LinfBall
 from advwrap.sets.coefficient import check_coefficient
@@ -154,6 +155,8 @@ class RobustAdvantages:
         optimizer = adam([critics], config.learning_rate)
         self.update = Update([self.loss], optimizer, compile=compile)
         self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(config.keep), batch_size=config.batch_size)
+        self.logged: dict[str, float] = {}
+        """Of the last round: the critics' loss, what their search misses, and the spread of both advantages."""
 
     def __call__(self, batch: TensorDictBase, unit: float = 1.0) -> None:
         """Learn from the new steps and from those before; then mix the advantages, in place.
@@ -169,10 +172,16 @@ class RobustAdvantages:
         for _ in range(self.config.updates):
             sample = self.buffer.sample()
             sample["next", "reward"] = sample["next", "reward"] / unit
-            self.update(sample)
+            values = self.update(sample)
             self.updater.step()
         omega, nominal = self.config.omega, batch["advantage"]
         robust = self.advantages(batch["observation"], batch[CLEAN], batch["action"])
+        self.logged = {
+            "loss_robust_qvalue": float(values["loss_robust_qvalue"]),
+            "nominal_advantage_std": float(nominal.std()),
+            "robust_advantage_std": float(robust.std()),
+            **search_quality(self.loss, sample),
+        }
         batch["advantage"] = omega * nominal + (1 - omega) * robust.reshape(nominal.shape)
 
     @torch.no_grad()

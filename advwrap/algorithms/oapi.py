@@ -18,7 +18,7 @@ from advwrap.algorithms.defence import Batches, Hardening, Learner, between, che
 from advwrap.attacks import Attack, Gated, Identity, WithProbability
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
-from advwrap.losses.robust_critic import Solver
+from advwrap.losses.robust_critic import Solver, search_quality
 from advwrap.sets import Bounds, Linear, LinfBall, PerturbationSet
 from advwrap.targets import worst_action
 from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
@@ -169,7 +169,7 @@ class OAPI:
 
 
 class SearchGap:
-    """Logs what the search for the worst action misses, by twenty steps from four starts, and how much is at stake.
+    """Logs `search_quality`: what the search for the worst action misses, and how much is at stake.
 
     Args:
         loss: Whose search.
@@ -185,13 +185,7 @@ class SearchGap:
             return None
         self.rounds = frames // self.every
         (batch,) = batches(1)
-        reference = partial(worst_action, within=self.loss.within, steps=20, restarts=4)
-        gap, damage = self.loss.search_gap(batch, reference)
-        return {
-            "search_gap_mean": float(gap.mean()),
-            "search_gap_p95": float(gap.quantile(0.95)),
-            "action_damage": float(damage.mean()),
-        }
+        return search_quality(self.loss, batch)
 
     def state_dict(self) -> dict[str, int]:
         """How often it has measured."""

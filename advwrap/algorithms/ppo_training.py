@@ -147,12 +147,16 @@ class PPOTraining:
             self.history.append((self.frames, self.episodes.take()))
 
     def logged(self) -> dict[str, float | Tensor]:
-        """The numbers of the last round: its last losses, the spread of the policy, the return of ended episodes."""
+        """The numbers of the last round: its last losses, the spread of the policy, the return of ended episodes.
+
+        And those of the robust critics, where there are any (`RobustAdvantages.logged`).
+        """
         values = {name: value for name, value in self.stepper.values.items() if value.numel() == 1}
         spread = self.scale.state_independent_scale.detach().exp().mean()
         ended = bool(self.history) and self.history[-1][0] == self.frames
         returns = {"return_while_learning": self.history[-1][1]} if ended else {}
-        return {**values, "policy_std": spread, **returns}
+        robust = {} if self.robust is None else self.robust.logged
+        return {**values, **robust, "policy_std": spread, **returns}
 
     def close(self) -> None:
         """Close the environments."""

@@ -30,7 +30,7 @@ from advwrap.algorithms import (
     ValtSoft,
     Wocar,
 )
-from advwrap.algorithms.recipe import from_json
+from advwrap.algorithms.recipe import from_json, to_json
 from advwrap.testing.contracts.rules import global_randomness_untouched
 from advwrap.training import Normaliser, Running, TrainedAgent
 from advwrap.training.checkpoint import CheckpointError
@@ -99,9 +99,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from advwrap.algorithms import SAC, ValtEps
-config = SAC("InvertedDoublePendulum-v5", ValtEps(0.1, regulariser=1.0), prioritised=True, steps=260, random_steps=20,
-             envs=1, hidden=(8, 8), batch_size=16, log_every=1, checkpoint_every=100, frames_per_batch=1)
+from advwrap.algorithms.recipe import from_json, to_json
 seen = 0
 def advance(new):
     global seen
@@ -110,27 +108,38 @@ def advance(new):
     seen += new
     if seen >= int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
-config.train(out=Path(sys.argv[1]), advance=advance)
+from_json(sys.argv[3]).train(out=Path(sys.argv[1]), advance=advance)
 """
+LOGGED = {**TINY, "random_steps": 20, "checkpoint_every": 100, "prioritised": True}
+STEP_BY_STEP = SAC(TASK, ValtEps(0.1, regulariser=1.0), **{**LOGGED, "steps": 260, "envs": 1, "frames_per_batch": 1})
+AS_PRESETS_ARE = SAC(
+    TASK,
+    ValtSoft(0.1, temperature=1.0, reset_every=100, regulariser=1.0),
+    **{**LOGGED, "steps": 520, "envs": 4, "frames_per_batch": 4, "huber": True, "compile": True},
+)
 
 
-def test_kill_minus_nine(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "config", [STEP_BY_STEP, pytest.param(AS_PRESETS_ARE, marks=pytest.mark.slow)], ids=["eager", "compiled"]
+)
+def test_kill_minus_nine(config: SAC, tmp_path: Path) -> None:
     """In processes of their own: at least a thousand numbers after the kill are the same."""
     never = 10**9
 
     def run(folder: str, kill_at: int) -> int:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(kill_at)]
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(kill_at), to_json(config)]
         return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
 
     assert run("whole", never) == 0
-    assert run("broken", 115) == -signal.SIGKILL
+    assert run("broken", 116) == -signal.SIGKILL
     assert run("broken", never) == 0
     # From the checkpoint of step 100: a training that begins anew writes the same log.
-    assert [(tmp_path / f"{name}.began").read_text() for name in ("whole", "broken")] == ["1", "100"]
+    began = [int((tmp_path / f"{name}.began").read_text()) for name in ("whole", "broken")]
+    assert began == [config.frames_per_batch, 100]
     whole, broken = logged(tmp_path / "whole"), logged(tmp_path / "broken")
     assert whole == broken
-    after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 115)
+    after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 116)
     assert after >= 1_000
 
 
@@ -156,7 +165,9 @@ def test_ppo_writes_the_numbers_of_an_uninterrupted_training(options: dict[str, 
     with global_randomness_untouched():
         broken = resumed(config, tmp_path / "broken", at=120)
     assert logged(tmp_path / "whole") == logged(tmp_path / "broken")
-    assert {"return_while_learning.csv", "loss_objective.csv", "policy_std.csv"} <= logged(tmp_path / "whole").keys()
+    names = {"return_while_learning.csv", "loss_objective.csv", "policy_std.csv"}
+    names |= {"loss_robust_qvalue.csv", "search_gap_p95.csv", "robust_advantage_std.csv"} if options else set()
+    assert names <= logged(tmp_path / "whole").keys()
     assert broken.digest() == whole.digest()
     assert broken.card == whole.card
     counted: list[int] = []
@@ -248,22 +259,3 @@ def test_another_start_is_refused(tmp_path: Path) -> None:
         config.train(second, out=tmp_path)
     with pytest.raises(CheckpointError):
         config.train(out=tmp_path)
-
-
-@pytest.mark.slow
-def test_a_compiled_training_resumes_too(tmp_path: Path) -> None:
-    valt = ValtSoft(0.1, temperature=1.0, reset_every=80, regulariser=1.0)
-    config = SAC(TASK, valt, prioritised=True, compile=True, **TINY)
-    config.train(out=tmp_path / "whole")
-    frames = 0
-
-    def advance(new: int) -> None:
-        nonlocal frames
-        frames += new
-        if frames >= 160:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        config.train(out=tmp_path / "broken", advance=advance)
-    resumed(config, tmp_path / "broken", at=80)
-    assert logged(tmp_path / "whole") == logged(tmp_path / "broken")
