@@ -115,7 +115,7 @@ STEP_BY_STEP = SAC(TASK, ValtEps(0.1, regulariser=1.0), **{**LOGGED, "steps": 26
 AS_PRESETS_ARE = SAC(
     TASK,
     ValtSoft(0.1, temperature=1.0, reset_every=100, regulariser=1.0),
-    **{**LOGGED, "steps": 520, "envs": 4, "frames_per_batch": 4, "huber": True, "compile": True},
+    **{**LOGGED, "steps": 720, "envs": 4, "frames_per_batch": 4, "huber": True, "compile": True},
 )
 
 
