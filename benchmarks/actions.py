@@ -22,7 +22,7 @@ LATER = (0.5, 1.0)
 
 def small(learner: type[OffPolicy], *arguments: object, **options: object) -> OffPolicy:
     """Minutes per agent. Some seeds of TD3 need 10 000 steps to balance the pole at all."""
-    return learner(CHEAP, *arguments, **{**SHORT_TD3, "steps": 20_000}, **options)  # type: ignore[arg-type]
+    return learner(CHEAP, *arguments, steps=20_000, **SHORT_TD3, **options)  # type: ignore[arg-type]
 
 
 def pendulum() -> Experiment:

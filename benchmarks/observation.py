@@ -70,7 +70,7 @@ def pendulum() -> Experiment:
         return SAC("InvertedPendulum-v5", defence or Undefended(), steps=30_000, compile=True)
 
     def small_td3(defence: Defence | None = None) -> OffPolicy:
-        return TD3("InvertedPendulum-v5", defence or Undefended(), **{**SHORT_TD3, "steps": 30_000})  # type: ignore[arg-type]
+        return TD3("InvertedPendulum-v5", defence or Undefended(), steps=30_000, **SHORT_TD3)  # type: ignore[arg-type]
 
     eps = ValtEps(0.25, kappa=0.5, ramp=(0.2, 0.8))
     adversary = PPO(horizon=64, minibatches=8, learning_rate=1e-3)

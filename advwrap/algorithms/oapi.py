@@ -52,8 +52,8 @@ class OAPI:
         restarts: Starts of the search, for every critic.
         smoothed: Whether the robust target is taken around the action that the learner's own target is made of (TD3's
             noisy target action, a sample of SAC's policy) instead of the policy's mean.
-        ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default. An agent
-            that first learns the task and then to withstand the adversary learns both more often (docs/oa-pi.md).
+        ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default. With a
+            late one the agent first learns the task, and then to withstand the adversary.
         adversarial_ratio: Share of the environment steps of the collection in which the worst action is executed, by
             the present robust critics: what they say of an adversary they then know from experience.
 

@@ -70,7 +70,7 @@ def evaluate_suite(
     check(len(set(epsilons)) == len(epsilons), f"`epsilons` must all differ, got {list(epsilons)}.")
     check(workers >= 1, f"`workers` must be >= 1, got {workers}.")
     provenance = Provenance.here(tasks[0], seed=seed, command=command)
-    channel = getattr(suite, "channel", AdversarialObs)
+    channel = channel_of(suite)
     jobs = [
         _Job(name, agent, attack, make, float(radius), episodes, seed, channel)
         for name, agent in agents.items()
@@ -84,6 +84,18 @@ def evaluate_suite(
             store.put(job, cell)
             done[job] = cell
     return Results(tuple(done[job] for job in jobs), provenance)
+
+
+def channel_of(suite: Suite) -> Channel:
+    """What a suite's attacks perturb: observations, where it does not say.
+
+    Example:
+        >>> from advwrap.evaluation import FaultSuite, GradientSuite
+        >>> [channel_of(suite).__name__ for suite in (GradientSuite(), FaultSuite())]
+        ['AdversarialObs', 'AdversarialAction']
+    """
+    channel: Channel = getattr(suite, "channel", AdversarialObs)
+    return channel
 
 
 def _rows(

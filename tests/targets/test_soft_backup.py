@@ -80,8 +80,8 @@ def test_twice_is_once():
 def decided(*, linear=False):
     """A SAC loss without entropy and without noise in its actions, and its policy; of linear parts, if asked."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, ACTIONS))
-    net = nn.Linear(FEATURES, ACTIONS) if linear else net
+    deep = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, ACTIONS))
+    net = nn.Linear(FEATURES, ACTIONS) if linear else deep
     body = TensorDictModule(lambda obs: (net(obs), torch.full_like(net(obs), 1e-7)), ["observation"], ["loc", "scale"])
     actor = ProbabilisticActor(body, ["loc", "scale"], distribution_class=TanhNormal, return_log_prob=True)
     hidden = [] if linear else [16]
