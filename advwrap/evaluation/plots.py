@@ -13,6 +13,7 @@ from advwrap.evaluation.dots import draw_dots
 from advwrap.evaluation.panels import COLOURS, finish, make_panels
 from advwrap.evaluation.results import Cell, Results
 from advwrap.evaluation.seeds import has_seeds, methods
+from advwrap.evaluation.statistics import Interval, interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,9 +29,9 @@ COLUMNS = 3
 def draw_curve(results: Results) -> Figure:
     """A panel with every agent under its worst attack, then a panel per agent with every attack.
 
-    Lines are mean returns, shades their 95 % bootstrap intervals; each line begins at the natural return. Seeds of one
-    method (`METHOD/seed-N`) share a panel and their colours, a line each; at a single radius they are dots
-    (`draw_dots`).
+    Lines are mean returns, shades their 95 % bootstrap intervals; each line begins at the natural return. Of several
+    seeds of one method (`METHOD/seed-N`) a line is the mean, its shade the interval over seeds; at a single radius they
+    are dots (`draw_dots`).
 
     Example:
         >>> from advwrap.evaluation import Cell, Provenance
@@ -78,43 +79,41 @@ def save_curve(results: Results, path: str | os.PathLike[str]) -> Path:
 
 def _draw_worst(panel: Axes, results: Results, grouped: Mapping[str, Sequence[str]]) -> None:
     for style, (name, agents) in enumerate(grouped.items()):
-        for agent in agents:
-            worst = (results.worst(agent, epsilon) for epsilon in results.epsilons)
-            label = name if agent == agents[0] else None
-            _draw_line(panel, [results.natural(agent), *worst], label=label, style=-1 - style)
+        cells = [[results.worst(agent, epsilon) for agent in agents] for epsilon in results.epsilons]
+        _draw_line(panel, [_natural(results, agents), *cells], label=name, style=-1 - style)
     _finish(panel, "worst attack")
     panel.legend(frameon=False, fontsize="small")
 
 
 def _draw_attacks(panel: Axes, results: Results, name: str, agents: Sequence[str]) -> None:
-    for agent in agents:
-        first = agent == agents[0]
-        for style, attack in enumerate(results.attacks):
-            cells = (results.find(agent, attack, epsilon) for epsilon in results.epsilons)
-            _draw_line(panel, [results.natural(agent), *cells], label=attack if first else None, style=style)
-        if not results.attacks:
-            _draw_line(panel, [results.natural(agent)], label="natural" if first else None, style=0)
+    for style, attack in enumerate(results.attacks):
+        cells = [[results.find(agent, attack, epsilon) for agent in agents] for epsilon in results.epsilons]
+        _draw_line(panel, [_natural(results, agents), *cells], label=attack, style=style)
+    if not results.attacks:
+        _draw_line(panel, [_natural(results, agents)], label="natural", style=0)
     _finish(panel, name)
 
 
-def _draw_line(panel: Axes, cells: Sequence[Cell | None], *, label: str | None, style: int) -> None:
-    found = [cell for cell in cells if cell is not None]
-    epsilons = [cell.epsilon for cell in found]
-    intervals = [cell.interval() for cell in found]
+def _natural(results: Results, agents: Sequence[str]) -> list[Cell | None]:
+    return [results.natural(agent) for agent in agents]
+
+
+def _draw_line(panel: Axes, points: Sequence[Sequence[Cell | None]], *, label: str, style: int) -> None:
+    """A line through these points, each of which is a cell per seed."""
+    measured = [[cell for cell in cells if cell is not None] for cells in points]
+    measured = [cells for cells in measured if cells]
+    epsilons = [cells[0].epsilon for cells in measured]
+    intervals = [_interval(cells) for cells in measured]
     colour, marker = COLOURS[style % len(COLOURS)], MARKERS[style % len(MARKERS)]
-    panel.plot(
-        epsilons,
-        [interval.value for interval in intervals],
-        color=colour,
-        marker=marker,
-        label=label,
-    )
-    if all(math.isfinite(interval.high - interval.low) for interval in intervals):
-        low, high = (
-            [interval.low for interval in intervals],
-            [interval.high for interval in intervals],
-        )
-        panel.fill_between(epsilons, low, high, color=colour, alpha=0.2, linewidth=0)
+    panel.plot(epsilons, [interval.value for interval in intervals], color=colour, marker=marker, label=label)
+    low, high = [interval.low for interval in intervals], [interval.high for interval in intervals]
+    if all(map(math.isfinite, low + high)):
+        panel.fill_between(epsilons, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _interval(seeds: Sequence[Cell]) -> Interval:
+    """Over the seeds of a method; of a single one, over its episodes."""
+    return seeds[0].interval() if len(seeds) == 1 else interval([cell.mean_return for cell in seeds])
 
 
 def _finish(panel: Axes, title: str) -> None:
