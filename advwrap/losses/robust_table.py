@@ -9,6 +9,7 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase, TensorDictParams
 from tensordict.utils import NestedKey
 from torch import Tensor
+from torch.nn import functional as F
 from torchrl.objectives import LossModule, distance_loss
 
 from advwrap.errors import check
@@ -33,16 +34,22 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
     with the executed action a. Where the policy is not obeyed, it has nothing to learn: the minimum over all actions
     has no gradient for it. For p = 0 this is the nominal value.
 
+    With ``greedy=True`` pi(. | s) is all on the policy's first choice: what a `QValueActor` plays. Then there is no
+    actor to train, and an agent that is greedy on U itself learns the max-min value, a robust deep Q-network: its
+    choice by the present tables, the value by the target's, as in double Q-learning
+    (``examples/oa_dqn_from_blocks.py``).
+
     Source: the operator of OA-PI, arXiv 2507.03372, on a finite set of actions (its open question 1), with the
         probabilistic adversary of Tessler et al., ICML 2019.
 
     Args:
-        actor: The categorical policy.
+        actor: The categorical policy, or one that is greedy on action values.
         tables: The network of U, from the clean observation to n values, a `ValueOperator`, or a list of them.
         probability: p, a number or a schedule.
         gamma: Discount per step.
         loss_function: "smooth_l1" (Huber), "l2" or "l1".
         num_qvalue_nets: Members of U, the least of which counts, action by action.
+        greedy: Whether the policy plays its first choice instead of sampling.
         key: What the actor reads.
         clean_key: Where the truth is; by default beside `key`, with ``clean_`` before its name.
 
@@ -86,6 +93,7 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
         gamma: float = 0.99,
         loss_function: str = "l2",
         num_qvalue_nets: int = 1,
+        greedy: bool = False,
         key: NestedKey = "observation",
         clean_key: NestedKey | None = None,
     ) -> None:
@@ -98,6 +106,7 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
         self.policy, self.actor_network = trained(actor, key=key_of(actor, key))
         make_functional(self, tables, num_qvalue_nets, target=True)
         self.probability, self.gamma, self.loss_function = probability, gamma, loss_function
+        self.greedy = greedy
         self.reading = Transitions(key, clean_key)
         self.in_keys = ["action", *self.reading.keys(actor, self.qvalue_network)]
 
@@ -132,7 +141,7 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
         law = self.policy.law(self.reading.state(part), self.reading.rows(part))
         if not isinstance(law, CategoricalLaw):
             raise TypeError(f"`actor` must be categorical, got {self.policy}. Fix: RobustCriticLoss.")
-        return law.probs
+        return F.one_hot(law.mode(), law.logits.shape[-1]).to(law.logits.dtype) if self.greedy else law.probs
 
     def _least(self, part: TensorDictBase, params: TensorDictParams) -> Tensor:
         """min_j U_j(s, .), [N, n]."""

@@ -114,23 +114,25 @@ class Update(OptimizationStepper):  # type: ignore[misc]
             resting: Names of values that are not there this time.
 
         Raises:
-            ValueError: If `weights`, `every` or `surgery` name what no loss returns.
+            ValueError: If `weights`, `every` or `surgery` name what no loss returns, or two return one name.
         """
         batch = batch.copy()  # networks write what they compute into their input
         for stage in self.prepare:
             batch = stage(batch)
         values: dict[str, Tensor] = {}
         for loss in self.losses:
-            values.update({str(name): value for name, value in loss(batch).items()})
+            found = {str(name): value for name, value in loss(batch).items()}
+            _check_new(found, values)
+            values.update(found)
         self._check_names(values)
         values = {name: value for name, value in values.items() if name not in resting}
         terms = {name: self._weight(name) * value for name, value in values.items() if name.startswith("loss_")}
-        found = self._resolved(terms, values)
+        gradients = self._resolved(terms, values)
         # What a batch contributes to a prioritised replay buffer.
         if (priority := batch.get("td_error", None)) is not None:
             values["td_error"] = priority
         shown = {name: value.detach() for name, value in values.items() if value.ndim == 0 or name == "td_error"}
-        return [g if g is None else g.detach() for g in found], shown
+        return [g if g is None else g.detach() for g in gradients], shown
 
     def _resolved(self, terms: dict[str, Tensor], values: dict[str, Tensor]) -> Sequence[Tensor | None]:
         """The gradients of the sum, but for those that surgery combines."""
@@ -178,6 +180,16 @@ class Update(OptimizationStepper):  # type: ignore[misc]
         """Continue from a `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps, self.held = int(state["steps"]), dict(state["held"])
+
+
+def _check_new(found: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Of two values with one name the first would be lost, and what it trains would stay as it is."""
+    twice = [name for name in found if name in values]
+    check(
+        not twice,
+        f"`losses` must return different names, got {', '.join(twice)} twice.",
+        fix="give one of them its own: class Mine(TheLoss): def forward(self, batch): rename what it returns.",
+    )
 
 
 def _gradients(total: Any, params: Sequence[Tensor], *, keep: bool = False) -> Sequence[Tensor | None]:

@@ -10,7 +10,7 @@ import pytest
 from tests.docs.test_code_blocks import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-WHOLE = ("valt_from_blocks", "oa_td3_from_blocks")  # whole algorithms
+WHOLE = ("valt_from_blocks", "oa_td3_from_blocks", "oa_dqn_from_blocks")  # whole algorithms
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torchrl.modules import MLP, ValueOperator
+from torchrl.modules import MLP, QValueActor, ValueOperator
 from torchrl.objectives import SoftUpdate
 
 from advwrap.losses import RobustTableLoss
@@ -47,6 +47,17 @@ def make(probability: float = 0.25, **options: Any) -> RobustTableLoss:
     SoftUpdate(loss, tau=0.25)
     for params, seed in ((loss.qvalue_network_params, 1), (loss.target_qvalue_network_params, 2)):
         params.data["module", "0", "weight"].copy_(draw(2, ACTIONS, STATES, seed=seed))
+    return loss
+
+
+def greedy_on_itself(probability: float = 0.25, **options: Any) -> RobustTableLoss:
+    """A Q-network whose agent takes the best of its own values."""
+    torch.manual_seed(0)
+    tables = nn.Sequential(nn.Linear(STATES, ACTIONS, bias=False, dtype=torch.float64))
+    actor = QValueActor(tables, in_keys=["observation"], action_space="one-hot")
+    operator = ValueOperator(tables, in_keys=["clean_observation"], out_keys=["action_value"])
+    loss = RobustTableLoss(actor, operator, probability=probability, greedy=True, **options)
+    SoftUpdate(loss, tau=0.25)
     return loss
 
 
@@ -91,14 +102,19 @@ def test_the_policy_learns_what_it_can_decide() -> None:
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
-def test_the_fixed_point_is_the_value_of_the_game(p: float) -> None:
-    """Fitted to every transition of a random MDP in turn: U = r + gamma F W(U), solved by iteration."""
+@pytest.mark.parametrize("greedy", [False, True])
+def test_the_fixed_point_is_the_value_of_the_game(p: float, greedy: bool) -> None:
+    """Fitted to every transition of a random MDP at once: U = r + gamma F W(U), solved by iteration.
+
+    Greedy on U itself it is the max-min value; by a policy of its own, the value of that policy.
+    """
     mdp = TabularMDP.random(np.random.default_rng(3), states=STATES, observations=STATES, actions=ACTIONS, gamma=0.8)
-    loss = make(p, gamma=0.8)
+    loss = greedy_on_itself(p, gamma=0.8) if greedy else make(p, gamma=0.8)
     probs = loss.policy.law(torch.eye(STATES, dtype=torch.float64)).probs.detach().numpy()
     exact = np.zeros((STATES, ACTIONS))
     for _ in range(200):
-        exact = mdp.backup((1 - p) * (probs * exact).sum(1) + p * exact.min(1))
+        obeyed = exact.max(1) if greedy else (probs * exact).sum(1)
+        exact = mdp.backup((1 - p) * obeyed + p * exact.min(1))
     # Every (s, a), followed by every s' with the weight F(s' | s, a).
     s, a, t = (torch.from_numpy(i.reshape(-1)) for i in np.indices((STATES, ACTIONS, STATES)))
     states, actions = torch.eye(STATES, dtype=torch.float64), torch.eye(ACTIONS, dtype=torch.float64)
@@ -116,7 +132,17 @@ def test_the_fixed_point_is_the_value_of_the_game(p: float) -> None:
         optimiser.step()
         updater.step()
     table = loss.target_qvalue_network_params.data["module", "0", "weight"].mT
-    torch.testing.assert_close(table, torch.from_numpy(exact).expand(2, -1, -1), atol=0.05, rtol=0)
+    torch.testing.assert_close(table, torch.from_numpy(exact).expand_as(table), atol=0.05, rtol=0)
+
+
+def test_a_greedy_agent_has_no_actor_to_train() -> None:
+    """Its term moves nothing, and what it plays is its best action, not a sample."""
+    loss, data = greedy_on_itself(), batch()
+    found = loss(data)
+    assert not found["loss_robust_actor"].requires_grad
+    table = loss.policy.law(data["observation"]).logits.detach()
+    torch.testing.assert_close(found["loss_robust_actor"], -0.75 * table.amax(1).mean())
+    torch.testing.assert_close(found["action_damage"], (table.amax(1) - table.amin(1)).mean())
 
 
 def test_arguments_are_checked() -> None:

@@ -93,6 +93,14 @@ def test_a_name_that_is_no_value(argument: str, value: Any) -> None:
         update(batch())
 
 
+def test_two_losses_with_one_name() -> None:
+    """The first one's term would be lost without a word."""
+    losses = Two(), Two()
+    optimiser = torch.optim.SGD([p for loss in losses for p in loss.parameters()], lr=1.0)
+    with pytest.raises(ValueError, match="`losses` must return different names, got loss_a, loss_b, entropy twice"):
+        Update(losses, optimiser)(batch())
+
+
 def test_nothing_of_a_resting_actor_is_left() -> None:
     """What is logged has to be computed: a compiled graph would search for the actor's worst action in vain."""
     training = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.3), hidden=(8,), seed=0))
