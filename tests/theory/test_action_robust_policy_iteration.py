@@ -10,8 +10,16 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tensordict import TensorDict
+from torch import nn
+from torchrl.modules import ValueOperator
+from torchrl.objectives import SoftUpdate
+
+from advwrap import Bounds, LinfBall
+from advwrap.losses import RobustCriticLoss
 
 STATES, ACTIONS, GAMMA, EPS = np.linspace(-1, 1, 41), np.linspace(-1, 1, 41), 0.95, 0.3
 EDGE = 0.6
@@ -111,3 +119,119 @@ def test_the_operator_contracts(seed):
 
     one, other = rng.normal(size=(2, 5, 7)) * 10
     assert np.abs(backup(one) - backup(other)).max() <= GAMMA * np.abs(one - other).max() + 1e-12
+
+
+GRID = torch.linspace(-1, 1, 41, dtype=torch.float64)
+"""Of the states as of the actions."""
+
+
+class Table(nn.Module):
+    """U(s, a) of the points of the grid."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = nn.Parameter(torch.zeros(41, 41, dtype=torch.float64))
+
+    def forward(self, state, action):
+        return self.values[index(state), index(action)].unsqueeze(-1)
+
+
+class TablePolicy(nn.Module):
+    """An action per state of the grid; idle at first."""
+
+    def __init__(self):
+        super().__init__()
+        self.actions = nn.Parameter(torch.zeros(41, dtype=torch.float64))
+
+    def forward(self, state):
+        return self.actions[index(state)].unsqueeze(-1)
+
+
+def index(x):
+    return ((x[..., 0] + 1) * 20).round().long()
+
+
+class Enumerate:
+    """The worst point of the grid within eps: exact."""
+
+    def __init__(self, critic):
+        self.critic = critic
+
+    def __call__(self, action, *, context, bounds=None, generator=None):
+        state = context["observation"].repeat_interleave(41, 0)
+        values = self.critic(state, GRID.repeat(len(action)).unsqueeze(-1)).amin(0).reshape(-1, 41)
+        return GRID[values.where((GRID - action).abs() <= EPS + 1e-9, torch.inf).argmin(-1)].unsqueeze(-1)
+
+
+class Parts:
+    """The cliff as a batch of all transitions, and the library's loss on tables."""
+
+    def __init__(self, **options):
+        self.table, self.policy = Table(), TablePolicy()
+        self.loss = RobustCriticLoss(
+            self.policy,
+            ValueOperator(self.table, ["clean_observation", "action"]),
+            within=LinfBall(EPS),
+            bounds=Bounds(-1.0, 1.0),
+            solver=Enumerate,
+            gamma=GAMMA,
+            **options,
+        )
+        SoftUpdate(self.loss, tau=0.5)  # tells TorchRL that somebody keeps the target: `keep`
+        state, action = (GRID[i.reshape(-1, 1)] for i in np.indices((41, 41)))
+        ended = torch.zeros(41 * 41, 1, dtype=torch.bool)
+        after = {"observation": GRID[NEXT].reshape(-1, 1), "terminated": ended, "done": ended}
+        after["reward"] = torch.from_numpy(REWARDS).reshape(-1, 1)
+        self.batch = TensorDict({"observation": state, "action": action, "next": after}, [41 * 41])
+
+    def back_up(self):
+        """A gradient step that is long enough to reach the target of every entry."""
+        loss, values = self.loss(self.batch)["loss_robust_qvalue"], self.table.values
+        (gradient,) = torch.autograd.grad(loss, [values])
+        values.data -= values.numel() / 2 * gradient
+        self.keep()
+
+    def keep(self):
+        """The target is the table as it is."""
+        self.loss.target_qvalue_network_params.data.copy_(self.loss.qvalue_network_params.data)
+
+    def improve(self):
+        """Per state the action whose term in the actor's loss is best."""
+        state, action = self.batch["observation"], self.batch["action"]
+        executed = self.loss.attack(action, context={"observation": state}) if self.loss.at_worst else action
+        values = self.loss.raised(state, executed)[0].detach().reshape(41, 41)
+        self.policy.actions.data.copy_(GRID[values.argmax(1)])
+
+    def played(self):
+        return index(self.policy.actions.data.unsqueeze(-1)).numpy()
+
+
+def test_a_gradient_step_of_the_loss_is_the_operator():
+    """From any table, at any policy: the test's arithmetic and the library's loss agree."""
+    parts, rng = Parts(), np.random.default_rng(0)
+    for _ in range(3):
+        table, policy = rng.normal(size=(41, 41)), rng.integers(41, size=41)
+        parts.table.values.data.copy_(torch.from_numpy(table))
+        parts.keep()
+        parts.policy.actions.data.copy_(GRID[policy])
+        parts.back_up()
+        aim = REWARDS + GAMMA * np.where(REACH[policy], table, np.inf).min(1)[NEXT]
+        np.testing.assert_allclose(parts.table.values.data.numpy(), aim, atol=1e-12)
+
+
+@pytest.mark.parametrize("at_worst", [True, False])
+def test_policy_iteration_by_the_loss(at_worst):
+    """At the worst action it is monotone and reaches the optimum; by the plain reading it does not."""
+    parts = Parts(at_worst=at_worst)
+    values = [worst_value(parts.played())]
+    for _ in range(3):
+        for _ in range(120):
+            parts.back_up()
+        parts.improve()
+        values.append(worst_value(parts.played()))
+    if at_worst:
+        for before, after in itertools.pairwise(values):
+            assert (after >= before - 1e-5).all()
+        np.testing.assert_allclose(values[-1], optimum(), atol=1e-4)
+    else:
+        assert values[-1].mean() < optimum().mean() - 1.0
