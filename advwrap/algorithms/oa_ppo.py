@@ -20,6 +20,7 @@ from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
 from advwrap.algorithms.defence import adam, check_radius, check_share
+from advwrap.attacks import Strategy
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss
 from advwrap.losses.robust_critic import search_quality
@@ -63,6 +64,7 @@ class RobustAdvantage:
         tau: Share of the new weights in their target networks per update.
         steps: Gradient steps of the search for the worst action (`worst_action`).
         restarts: Starts of the search, for every critic.
+        strategy: A search without gradients instead, which has no use for `steps` and `restarts`.
 
     Example:
         >>> from advwrap.algorithms import PPO
@@ -83,6 +85,7 @@ class RobustAdvantage:
     tau: float = 0.02
     steps: int = 3
     restarts: int = 1
+    strategy: Strategy | None = None
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
@@ -136,19 +139,22 @@ class RobustAdvantages:
         low, high = box.finite(torch.zeros(actions), config, fix="gymnasium.wrappers.RescaleAction.")
         self.low, self.high = low, high
         within = LinfBall(config.epsilon * (high - low) / 2)
+        solver = partial(
+            worst_action, within=within, steps=config.steps, restarts=config.restarts, strategy=config.strategy
+        )
         self.loss = RobustCriticLoss(
             None,  # the policy is PPO's: here only the critics learn
             ValueOperator(MLP(features + actions, 1, num_cells=hidden, activation_class=nn.ReLU), [CLEAN, "action"]),
             within=within,
             bounds=box,
-            solver=partial(worst_action, within=within, steps=config.steps, restarts=config.restarts),
+            solver=solver,
             next_action=self._played,
             gamma=gamma,
             num_qvalue_nets=2,
             seed=seed,
         )
         # The loss searches for its targets; here the critics as they are, all of them.
-        self.search = worst_action(self.loss.robust, within=within, steps=config.steps, restarts=config.restarts)
+        self.search = solver(self.loss.robust)
         self.streams = CallStreams(salted(seed, "RobustAdvantages"))
         self.updater = SoftUpdate(self.loss, tau=config.tau)
         critics = self.loss.qvalue_network_params

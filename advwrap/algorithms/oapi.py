@@ -15,7 +15,7 @@ from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
 from advwrap.algorithms.defence import Batches, Hardening, Learner, between, check_radius, check_ramp, check_share
-from advwrap.attacks import Attack, Gated, Identity, WithProbability
+from advwrap.attacks import Attack, Gated, Identity, Strategy, WithProbability
 from advwrap.errors import check, check_integer
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
 from advwrap.losses.robust_critic import Solver, search_quality
@@ -50,6 +50,8 @@ class OAPI:
             the two gradients, or an aggregator of TorchJD: ``UPGrad()`` (see `Surgery`).
         steps: Gradient steps of the search for the worst action (`worst_action`); the paper has 15 to 20.
         restarts: Starts of the search, for every critic.
+        strategy: A search without gradients instead: `Corners` where actions are few, `CrossEntropyMethod`, ...; then
+            `steps` and `restarts` must be left out.
         smoothed: Whether the robust target is taken around the action that the learner's own target is made of (TD3's
             noisy target action, a sample of SAC's policy) instead of the policy's mean.
         ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default. With a
@@ -69,6 +71,7 @@ class OAPI:
     surgery: str | Combine = "pcgrad"
     steps: int = 3
     restarts: int = 1
+    strategy: Strategy | None = None
     smoothed: bool = True
     ramp: tuple[float, float] = (0.0, 0.0)
     adversarial_ratio: float = 0.0
@@ -82,6 +85,9 @@ class OAPI:
         )
         check_integer("steps", self.steps, least=1)
         check_integer("restarts", self.restarts, least=1)
+        for name in ("steps", "restarts") if self.strategy is not None else ():
+            default, value = getattr(OAPI, name), getattr(self, name)
+            check(value == default, f"`{name}` must be left out beside a `strategy`, got {value}.")
         check_ramp("ramp", self.ramp)
         check_share("adversarial_ratio", self.adversarial_ratio)
 
@@ -100,7 +106,9 @@ class OAPI:
             box is not None or self.epsilon <= 1,
             f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
         )
-        for name in () if box is not None else ("at_worst", "steps", "restarts", "smoothed", "adversarial_ratio"):
+        for name in (
+            () if box is not None else ("at_worst", "steps", "restarts", "strategy", "smoothed", "adversarial_ratio")
+        ):
             default, value = getattr(OAPI, name), getattr(self, name)
             check(
                 value == default,
@@ -136,7 +144,7 @@ class OAPI:
 
     def _search(self, within: PerturbationSet) -> Solver:
         """For the worst action: in the targets, in the actor's term and in the collection."""
-        return partial(worst_action, within=within, steps=self.steps, restarts=self.restarts)
+        return partial(worst_action, within=within, steps=self.steps, restarts=self.restarts, strategy=self.strategy)
 
     def _tables(self, learner: Learner, radius: Linear) -> RobustTableLoss:
         network = MLP(learner.features, learner.actions, num_cells=learner.hidden, activation_class=nn.ReLU)

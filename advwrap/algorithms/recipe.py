@@ -26,6 +26,7 @@ from advwrap.algorithms.valt_eps import ValtEps
 from advwrap.algorithms.valt_sampled import ValtSampled
 from advwrap.algorithms.valt_soft import ValtSoft
 from advwrap.algorithms.wocar import Wocar
+from advwrap.attacks import Corners, CrossEntropyMethod, RandomSearch, Square
 from advwrap.errors import check
 from advwrap.training import Normaliser, Running
 from advwrap.wrappers import PAAD, SARL
@@ -33,7 +34,7 @@ from advwrap.wrappers import PAAD, SARL
 LEARNERS = (SAC, TD3, DiscreteSAC, ActionRobustTD3, PPO)
 PARTS = (
     Undefended, TrainingAttack, RobustRegulariser, Wocar, ValtEps, ValtSoft, ValtSampled, Alternating, OAPI,
-    RobustAdvantage, Running, Normaliser, SARL, PAAD,
+    RobustAdvantage, Running, Normaliser, SARL, PAAD, Corners, CrossEntropyMethod, RandomSearch, Square,
 )  # fmt: skip
 Training = OffPolicy | PPO
 KNOWN: Mapping[str, type] = {kind.__name__: kind for kind in (*LEARNERS, *PARTS)}

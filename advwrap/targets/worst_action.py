@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advwrap.attacks import PGD
+from advwrap.attacks import PGD, Attack, Search, Strategy
 from advwrap.attacks.region import AnySet
 from advwrap.errors import check_integer
 from advwrap.objectives import LowValue
@@ -39,7 +39,9 @@ class Falling:
         return 2.0 * (1 - iteration / self.steps)
 
 
-def worst_action(critic: AnyCritic, *, within: AnySet, steps: int = 3, restarts: int = 6) -> PGD:
+def worst_action(
+    critic: AnyCritic, *, within: AnySet, steps: int = 3, restarts: int = 6, strategy: Strategy | None = None
+) -> Attack:
     """The worst executed action around an intended one: argmin over |d| <= eps of min_i Q_i(s, a + d).
 
     min over d of min_i Q_i = min_i of min over d of Q_i: every critic is searched on its own, by sign gradients with
@@ -61,6 +63,8 @@ def worst_action(critic: AnyCritic, *, within: AnySet, steps: int = 3, restarts:
         steps: Gradients per start; up to two of them are full, more fall (`Falling`).
         restarts: Starts of every critic's search. A single one is the intended action itself, from where a search that
             finds no slope does not move; more than one are all random.
+        strategy: A search without gradients instead, `Corners` say, on the least of the critics; it has no use for
+            `steps` and `restarts`.
 
     Example:
         >>> from advwrap import Bounds, LinfBall
@@ -71,6 +75,8 @@ def worst_action(critic: AnyCritic, *, within: AnySet, steps: int = 3, restarts:
     """
     check_integer("steps", steps, least=1)
     check_integer("restarts", restarts, least=1)
+    if strategy is not None:
+        return Search(LowValue(critic=critic, reduce=torch.amin), within=within, strategy=strategy)
     judge, members = as_critic(critic), 1
     if isinstance(judge, Ensemble) and judge.members > 1:
         members, judge = judge.members, _Apart(judge)

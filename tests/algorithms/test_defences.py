@@ -14,6 +14,7 @@ from tensordict import TensorDict
 from torch import nn
 from torchjd.aggregation import UPGrad
 
+from advwrap import Corners, CrossEntropyMethod, Search
 from advwrap.algorithms import (
     OAPI,
     PPO,
@@ -439,6 +440,18 @@ def test_the_radius_is_in_units_of_half_the_range() -> None:
     assert float(attacked.abs().max()) == pytest.approx(0.5)
 
 
+def test_oa_pi_searches_by_its_strategy() -> None:
+    """In the target, where the actor is improved, and in the collection; not by a gradient."""
+    strategy = CrossEntropyMethod(rounds=2, samples=4, elite=2)
+    defence = OAPI(0.25, strategy=strategy, adversarial_ratio=0.5)
+    training = OffPolicyTraining(TD3(TASK, defence, **{**TINY, "steps": 40}))
+    (loss,) = training.hardening.losses
+    for attack in (loss.target_attack, loss.attack, training.hardening.execution.attack):
+        assert isinstance(attack, Search)
+        assert attack.strategy == strategy
+    assert training.run().card["kept"] == 40
+
+
 def test_priorities_are_the_errors_of_the_last_update() -> None:
     """And the correction of their bias grows from 0.4 to 1 over the training."""
     training = OffPolicyTraining(SAC(TASK, prioritised=True, **{**TINY, "steps": 240}))
@@ -528,6 +541,7 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         ),
         (lambda: DiscreteSAC("CartPole-v1", OAPI.paper(0.1), **TINY).train(), "`at_worst` must be True where actions"),
         (lambda: OAPI(0.1, ramp=(0.8, 0.5)), "`ramp` must rise within"),
+        (lambda: OAPI(0.1, steps=4, strategy=Corners()), "`steps` must be left out beside a `strategy`, got 4"),
         (lambda: OAPI(0.1, restarts=0), "`restarts` must be an integer >= 1"),
         (lambda: DiscreteSAC("CartPole-v1", OAPI(1.5), **TINY).train(), "`epsilon` must be <= 1"),
         (lambda: Alternating(0.1, kind=ActionAdversary()), "`kind` must perturb observations"),

@@ -11,9 +11,11 @@ import torch
 from gymnasium import spaces
 from tensordict import TensorDict
 
+from advwrap import Corners
 from advwrap.algorithms import PPO, RobustAdvantage
 from advwrap.algorithms.oa_ppo import RobustAdvantages
 from advwrap.algorithms.ppo_training import PPOTraining
+from advwrap.attacks import Strategy
 
 SHORT: dict[str, Any] = {"steps": 256, "envs": 2, "horizon": 32, "epochs": 1, "minibatches": 4}
 
@@ -48,10 +50,10 @@ def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
     return training, training.robust
 
 
-@pytest.mark.parametrize("at_worst", [True, False])
-def test_the_advantage_in_closed_form(at_worst: bool) -> None:
+@pytest.mark.parametrize(("at_worst", "strategy"), [(True, None), (True, Corners()), (False, None)])
+def test_the_advantage_in_closed_form(at_worst: bool, strategy: Strategy | None) -> None:
     """The worst execution is (a_0 - eps, a_1 + eps), within the box: where it has room, it changes no difference."""
-    training, robust = linear(at_worst=at_worst)
+    training, robust = linear(at_worst=at_worst, strategy=strategy, **({"actions": 500} if strategy else {}))
     training.scale.state_independent_scale.data.fill_(-2.0)  # a narrow policy, around 0
     state = torch.randn(3, 17)
     action = torch.zeros(3, 6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap import Bounds, Corners, CrossEntropyMethod, LinfBall, LowValue, Search, Varying
+from advwrap import Bounds, Corners, CrossEntropyMethod, LinfBall, Varying
 from advwrap.losses import RobustCriticLoss
 from advwrap.targets import Falling, worst_action
 from advwrap.testing.contracts import LossContract
@@ -170,12 +172,8 @@ def test_plain_raises_the_value_of_the_intended_action():
 SOLVERS = {
     "default": None,
     "worst_action": lambda critic: worst_action(critic, within=LinfBall(0.5)),
-    "corners": lambda critic: Search(
-        LowValue(critic=critic, reduce=torch.amin), within=LinfBall(0.5), strategy=Corners()
-    ),
-    "cross-entropy method": lambda critic: Search(
-        LowValue(critic=critic, reduce=torch.amin), within=LinfBall(0.5), strategy=CrossEntropyMethod()
-    ),
+    "corners": partial(worst_action, within=LinfBall(0.5), strategy=Corners()),
+    "cross-entropy method": partial(worst_action, within=LinfBall(0.5), strategy=CrossEntropyMethod()),
 }
 
 
