@@ -26,6 +26,9 @@ from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
 SURGERY: Mapping[str, Combine | None] = {"pcgrad": pcgrad, "nominal": protect_first, "none": None}
 """What becomes of two gradients of the actor that disagree: neither is harmed, the nominal one is not, or both are."""
 
+CONTINUOUS = "at_worst", "steps", "restarts", "strategy", "smoothed", "adversarial_ratio"
+"""Options that mean nothing where the adversary chooses among finitely many actions."""
+
 
 @dataclass(frozen=True)
 class OAPI:
