@@ -20,6 +20,7 @@ from advwrap.algorithms import (
     RobustRegulariser,
     Undefended,
     ValtEps,
+    ValtSampled,
     ValtSoft,
     Wocar,
     preset,
@@ -84,6 +85,7 @@ def pendulum() -> Experiment:
         "valt-eps-sac": small(eps),
         "noise-sac": small(ValtEps(0.25, kappa=0.0)),
         "valt-soft-sac": small(ValtSoft(0.25, temperature=0.1, reset_every=500, learning_rate=1e-3)),
+        "valt-sampled-sac": small(ValtSampled(0.25, temperature=0.1)),
         "td3": small_td3(),
         "valt-eps-td3": small_td3(eps),
     }

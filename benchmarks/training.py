@@ -31,7 +31,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional as F
 
-from advwrap.algorithms import SAC, Defence, RobustRegulariser, Undefended, ValtEps, ValtSoft
+from advwrap.algorithms import SAC, Defence, RobustRegulariser, Undefended, ValtEps, ValtSampled, ValtSoft
 from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.provenance import Provenance
 from advwrap.training.agent_networks import mlp
@@ -223,6 +223,7 @@ AT_ONCE = (0.0, 1e-6)
 """Schedules that are at their end from the first step on."""
 VALT_EPS = ValtEps(EPSILON, ramp=AT_ONCE, regulariser=3.0, regulariser_ramp=AT_ONCE)
 VALT_SOFT = ValtSoft(EPSILON, temperature=2.0, reset_every=100, regulariser=3.0, regulariser_ramp=AT_ONCE)
+VALT_SAMPLED = ValtSampled(EPSILON, temperature=2.0, regulariser=3.0, regulariser_ramp=AT_ONCE)
 CONTESTANTS: dict[str, Callable[[Advance], None]] = {
     "SAC, eager": ours(Undefended(), compiled=False),
     "SAC, compiled": ours(Undefended(), compiled=True),
@@ -230,6 +231,7 @@ CONTESTANTS: dict[str, Callable[[Advance], None]] = {
     "VALT-EPS, compiled": ours(VALT_EPS, compiled=True),
     "VALT-SOFT, eager": ours(VALT_SOFT, compiled=False),
     "VALT-SOFT, compiled": ours(VALT_SOFT, compiled=True),
+    "VALT-sampled, compiled": ours(VALT_SAMPLED, compiled=True),
     "Robust-SAC, compiled": ours(RobustRegulariser(EPSILON, 300.0, ramp=AT_ONCE), compiled=True),
     "collecting alone": collecting,
     "TorchRL SACTrainer": torchrl,

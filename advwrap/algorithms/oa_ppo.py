@@ -46,7 +46,7 @@ class RobustAdvantage:
     U is the value under an adversary who moves every executed action from the next step on, learned by temporal
     differences from replayed steps, in the present unit of the rewards. No lambda: returns of several steps were played
     without the adversary, so that they would be estimates of the nominal value. The actions of the batch must be those
-    that were executed: no `AdversarialAction` in PPO's `wrap`.
+    that were executed, so that an `AdversarialAction` in PPO's `wrap` is refused.
 
     Source: OA-PPO, arXiv 2507.03372; its plain reading, U(s, a) - E U(s, a'), is ``at_worst=False``.
 

@@ -5,7 +5,6 @@ Whatever learns (SAC, TD3, discrete SAC) and however it is defended, the loop is
 
 from __future__ import annotations
 
-import copy
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,22 +15,23 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tensordict import TensorDictBase
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import RandomSampler
-from torchrl.envs import Compose, EnvBase, GymWrapper, RewardScaling, RewardSum, SerialEnv, TransformedEnv
+from torchrl.envs import Compose, EnvBase, RewardScaling, RewardSum, TransformedEnv
 from torchrl.trainers import Trainer
 from torchrl.trainers.trainers import ReplayBufferTrainer
 
-from advwrap.algorithms.defence import Hardening, Learner, adam
+from advwrap.algorithms.defence import Hardening, adam
 from advwrap.algorithms.description import described
+from advwrap.algorithms.learned_agent import begin_with, trained_agent
 from advwrap.attacks import Identity
-from advwrap.errors import check
+from advwrap.randomness import fold
 from advwrap.sets import Linear
-from advwrap.training import KeepBest, TrainedAgent
+from advwrap.training import KeepBest, TrainedAgent, advance_schedule
 from advwrap.training.agent_file import Score
-from advwrap.training.agent_networks import KINDS
 from advwrap.training.checkpoint import Checkpoint, GlobalRandomness, SameTraining
 from advwrap.training.collector_state import CollectorState
 from advwrap.training.logbook import LogBook, passed
@@ -39,6 +39,7 @@ from advwrap.training.prioritised import ProportionalSampler
 from advwrap.training.replayable import Replayable
 from advwrap.training.running_normaliser import RAW, NormaliseRunning, normalise_batch
 from advwrap.training.update import Update
+from advwrap.training.vector_env import VectorGymEnv
 from advwrap.transforms import AdversarialAction, AdversarialObs
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class OffPolicyTraining:
         with torch.device(config.device):  # where everything is made
             self.learner = config.learner(observations, self.tasks[0].action_space)
             if start is not None:
-                self.take_over(start)
+                begin_with(start, self.learner)
             self.hardening: Hardening = config.defence.harden(self.learner, steps=config.steps, seed=config.seed)
         self.normaliser = self.learner.normaliser
         self.beta = Linear(0.4, 1.0, config.steps)
@@ -115,8 +116,9 @@ class OffPolicyTraining:
     def environment(self) -> EnvBase:
         """The tasks, normalised, with the attacks around them."""
         execution = self.hardening.execution
+        tasks = SyncVectorEnv([partial(_itself, task) for task in self.tasks], autoreset_mode=AutoresetMode.DISABLED)
         env = TransformedEnv(
-            SerialEnv(self.config.envs, [partial(GymWrapper, task, device=self.config.device) for task in self.tasks]),
+            VectorGymEnv(tasks, truth=False, one_hot=True, device=self.config.device),
             Compose(
                 RewardSum(),
                 RewardScaling(0.0, self.config.reward_scale),
@@ -125,7 +127,7 @@ class OffPolicyTraining:
                 *([] if isinstance(execution, Identity) else [AdversarialAction(execution)]),
             ),
         )
-        env.set_seed(self.config.seed)
+        env.set_seed(int(fold(np.array([self.config.seed]), 1)[0]) % 2**31)  # no episode is shared by seeds 0 and 1
         return env
 
     def _buffer(self) -> TensorDictReplayBuffer:
@@ -183,7 +185,8 @@ class OffPolicyTraining:
             trainer.register_op("post_loss", self._prioritise)
             trainer.register_op("post_optim", self._move_targets)
             trainer.register_op("post_optim_complete_log", self._log_losses)
-        trainer.register_op("post_steps", self._follow)
+        for schedule in (self.beta, *self.hardening.schedules):
+            advance_schedule(trainer, schedule)
         if self.hardening.after is not None:
             trainer.register_op("post_steps", self._after)
         if self.best is not None:
@@ -202,12 +205,6 @@ class OffPolicyTraining:
         if self.update.steps % self.learner.delay == 0:
             for updater in (self.learner.updater, *self.hardening.updaters):
                 updater.step()
-
-    def _follow(self) -> None:
-        """Move everything that is a function of time: its unit is the environment step."""
-        frames = self.trainer.collected_frames
-        for schedule in (self.beta, *self.hardening.schedules):
-            schedule.t = frames
 
     def _after(self) -> None:
         frames = self.trainer.collected_frames
@@ -257,30 +254,6 @@ class OffPolicyTraining:
             "randomness": GlobalRandomness(),
         }
 
-    def take_over(self, start: TrainedAgent) -> None:
-        """Begin with the networks, the temperature and the normaliser of another agent.
-
-        Raises:
-            ValueError: If its task, its kind of policy or its networks are others, or it reads raw observations.
-        """
-        config, loss = self.config, self.learner.loss
-        check(start.env == config.env, f"`start` must be an agent for {config.env}, got one for {start.env}.")
-        kind = start.card.get("policy", "gaussian")
-        check(kind == config.kind, f"`start` must have a {config.kind} policy, got a {kind} one.")
-        if start.normaliser is None:
-            raise ValueError("`start` must read normalised observations, got an agent without a normaliser.")
-        hidden = tuple(start.card["config"]["hidden"])
-        check(hidden == config.hidden, f"`start` must have hidden layers {config.hidden}, got {hidden}.")
-        network(self.learner).load_state_dict(start.actor.state_dict())
-        for name, value in loss.qvalue_network_params.data["module"].flatten_keys(".").items():
-            value.copy_(torch.stack([critic.state_dict()[name] for critic in start.critics]))
-        loss.target_qvalue_network_params.data.copy_(loss.qvalue_network_params.data)
-        if (target := getattr(loss, "target_actor_network_params", None)) is not None:
-            target.data.copy_(loss.actor_network_params.data)
-        if hasattr(loss, "log_alpha"):
-            loss.log_alpha.data.fill_(np.log(start.card["temperature"]))
-        self.learner.normaliser.begin_with(start.normaliser)
-
     def card(self) -> dict[str, Any]:
         """The configuration as JSON can hold it: with the command, one file that reproduces the run."""
         config = json.loads(json.dumps(described(self.config)))
@@ -288,30 +261,12 @@ class OffPolicyTraining:
 
     def agent(self, **scores: Any) -> TrainedAgent:
         """The present networks, copied."""
-        learner, loss = self.learner, self.learner.loss
-        # The twins that the loss trains are stacked, [2, ...], under the names of the network's own parameters.
-        stacked = loss.qvalue_network_params.data["module"].flatten_keys(".")
-        critics = []
-        for i in range(2):
-            critic = KINDS[self.config.kind].critic(learner.features, learner.actions, learner.hidden)
-            critic.load_state_dict({name: value[i].cpu() for name, value in stacked.items()})
-            critics.append(critic.requires_grad_(False))
-        actor = copy.deepcopy(network(learner)).cpu().requires_grad_(False)
-        space = self.tasks[0].action_space
-        low, high = (
-            (torch.as_tensor(space.low), torch.as_tensor(space.high))
-            if isinstance(space, gym.spaces.Box)
-            else (torch.zeros(learner.actions), torch.ones(learner.actions))
-        )
-        temperature = {"temperature": loss.log_alpha.exp().item()} if hasattr(loss, "log_alpha") else {}
-        card = {**self.card(), **temperature, **scores}
-        return TrainedAgent(self.config.env, actor, tuple(critics), self.normaliser.frozen(), low, high, card)
+        return trained_agent(self.learner, self.tasks[0].action_space, {**self.card(), **scores})
 
 
-def network(learner: Learner) -> torch.nn.Module:
-    """The network at the bottom of the learner's actor."""
-    module: torch.nn.Module = learner.actor[0].module
-    return module
+def _itself(task: Replayable) -> Replayable:
+    """A vector environment asks for functions that make its tasks; these are made, and kept for the checkpoint."""
+    return task
 
 
 def check_device(name: str) -> None:

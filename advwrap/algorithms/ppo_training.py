@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import AddStateIndependentNormalScale, TensorDictModule
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ from advwrap.training.returns import EpisodeReturns, ReturnScale
 from advwrap.training.running_rows import Running, RunningRows
 from advwrap.training.update import Update
 from advwrap.training.vector_env import VectorGymEnv
+from advwrap.wrappers.vector.action import AdversarialAction
 from advwrap.wrappers.vector.attacker import AttackerEnv
 
 if TYPE_CHECKING:
@@ -273,4 +274,16 @@ def _wrapped(config: PPO, envs: AnyVectorEnv) -> AnyVectorEnv:
     actions = envs.single_action_space
     if not (isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1):
         raise TypeError(f"`env` must have box actions, got {actions}.")
+    check(
+        config.advantage is None or not any(isinstance(layer, AdversarialAction) for layer in _layers(envs)),
+        "`wrap` must leave the actions alone beside an `advantage`, got an AdversarialAction: the robust critics learn "
+        "from what was executed, and PPO knows what it intended.",
+        fix="leave it out; the adversary of the actions is in the advantage.",
+    )
     return envs
+
+
+def _layers(envs: AnyVectorEnv) -> Iterator[AnyVectorEnv]:
+    while isinstance(envs, VectorWrapper):
+        yield envs
+        envs = envs.env

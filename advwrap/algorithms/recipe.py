@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -63,6 +63,56 @@ def from_json(text: str) -> Training:
     names = ", ".join(kind.__name__ for kind in LEARNERS)
     check(isinstance(config, LEARNERS), f"`text` must describe a training with {names}, got {type(config).__name__}.")
     return config  # type: ignore[no-any-return]
+
+
+def with_options(config: Training, options: Sequence[str]) -> Training:
+    """The same training with other numbers.
+
+    Args:
+        config: The training.
+        options: ``NAME=VALUE`` of its fields, ``defence.NAME=VALUE`` of its defence's (``advantage.NAME``, of PPO); a
+            value as in JSON.
+
+    Raises:
+        ValueError: If there is no such field, or its value is out of range.
+
+    Example:
+        >>> from advwrap.algorithms import SAC, ValtSoft
+        >>> config = SAC("Ant-v5", ValtSoft(0.15, temperature=8.0))
+        >>> with_options(config, ["steps=5000", "defence.temperature=[1000, 4]"]).defence.temperature
+        (1000, 4)
+    """
+    made = described(config)
+    for option in options:
+        path, found, value = option.partition("=")
+        check(bool(found), f"`set` must be NAME=VALUE, got {option!r}.")
+        *parts, name = path.split(".")
+        part = made
+        for step in parts:
+            part = part.get(step) if isinstance(part, dict) else None
+        check(
+            isinstance(part, dict) and name in part and name != "type",
+            f"`set` must name a field of the training, got {path!r}.",
+            fix=f"{', '.join(_fields(made))}.",
+        )
+        part[name] = _read(value)
+    return from_json(json.dumps(made))
+
+
+def _fields(made: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    for name, value in made.items():
+        if isinstance(value, dict):
+            yield from _fields(value, f"{before}{name}.")
+        elif name != "type":
+            yield before + name
+
+
+def _read(value: str) -> Any:
+    """As JSON has it; a word is itself."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
 
 
 def _object(value: Any) -> Any:

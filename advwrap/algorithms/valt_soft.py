@@ -45,7 +45,7 @@ class ValtSoft:
         evaluation: Whether the critics' targets see the adversary; False is the paper's ablation "w/o PE".
         improvement: Whether the actor's loss sees the adversary; False is "w/o PI".
         exact: Whether the critics learn the whole soft-worst value (eq. 26), with the price of the adversary's choice,
-            by `SoftBackup`; the paper's code, and the default, leave the price out (eq. 54).
+            by `SoftBackup`; the paper's appendix C, and the default, leave the price out (eq. 54).
 
     Example:
         >>> ValtSoft(0.15, temperature=8.0, regulariser=1.0).reset_every

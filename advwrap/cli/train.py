@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from advwrap.algorithms import OAPI, PPO, ActionRobustTD3, OffPolicy, preset
-from advwrap.algorithms.recipe import Training, from_json
+from advwrap.algorithms.recipe import Training, from_json, with_options
 from advwrap.errors import check
 from advwrap.evaluation import ActionSuite, LowestValue
 from advwrap.evaluation.selection import mean_return
@@ -34,6 +34,7 @@ def train(
     device: str | None = None,
     compile: tyro.conf.DisallowNone[bool | None] = None,  # noqa: A002 - the field's word; None: the preset's
     checkpoint_every: int | None = None,
+    options: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
 ) -> None:
     """Train an agent, and write agent.safetensors, agent.json and the log.
 
@@ -61,6 +62,8 @@ def train(
             compiled for the tasks of the paper and for no others.
         checkpoint_every: Environment steps between two checkpoints: what a kill can cost. By default 5000; of PPO,
             50000.
+        options: Any other number, as NAME=VALUE with the names of agent.json: batch_size=128 defence.temperature=2
+            defence.ramp='[0.2, 0.8]'.
     """
     torch.set_num_threads(1)  # small networks are slower with more
     given = {"steps": steps, "compile": compile, "device": device, "checkpoint_every": checkpoint_every}
@@ -74,6 +77,7 @@ def train(
     config = preset(name, env, **changes) if like is None else replace(config, **changes)
     if epsilon is not None:
         config = with_radius(config, epsilon)
+    config = with_options(config, options)
     first = None if start is None else load_agent(start)
     seeds = (config.seed,) if seed is None else seed
     for number in seeds:

@@ -78,12 +78,15 @@ class ObservationSuite:
 
     MAD is ten steps of Langevin dynamics on the shift of the action, with noise that is small beside the gradient of a
     plain policy and large beside that of a robust one. PGD is ten steps on the mean of the critics, the last iterate
-    from one random start; "PGD x4", ours, the best iterate from four.
+    from one random start; "PGD x4", ours, the best iterate from four. Both step by a quarter of the radius and start
+    anywhere in the ball, where the reference of the papers steps by a tenth and starts within a step. Learned attackers
+    of one column are trained one after the other; `scan_attackers` with an executor trains a scan side by side.
 
     Source: VALT, section 5.2 and appendix D.3. The paper scans about seventy PPO attackers and four SAC attackers per
         agent, and takes the worst on the episodes that it reports; one of each is the default here, and where there
         are more, the strongest is chosen on other episodes. Its SAC attackers have the numbers of its agents (2 x 256
-        units, learning rate 3e-4); the default here is smaller and learns faster, to be done in 50 000 steps.
+        units, learning rate 3e-4); the default here is smaller and learns faster, to be done in 50 000 steps. Of robust
+        Sarsa there are two radii, two weights and two losses, eight critics, where the papers scan thirty settings.
 
     Args:
         learned: Names of `LEARNED` attackers to train.

@@ -8,13 +8,12 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from tensordict.utils import NestedKey, unravel_key
-from torch import Tensor
 
 from advwrap.attacks.ascent import value_and_gradient
 from advwrap.attacks.learned import is_box
 from advwrap.losses.reading import weighted_mean
 from advwrap.modules import GaussianAdversary
-from advwrap.modules.rows import Rows, beside
+from advwrap.modules.rows import Rows, beside, truth_of
 from advwrap.modules.streams import CallStreams, salted
 from advwrap.sets import PerturbationSet
 from advwrap.sets.coefficient import Coefficient, check_coefficient, present
@@ -117,7 +116,9 @@ class AdversaryLoss(TensorDictModuleBase):  # type: ignore[misc]
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and what is to be logged; the tensordict is not changed."""
         context = Rows([tensordict], self.key)
-        clean = context.flat(self.key, [self._truth(tensordict)])
+        clean = context.flat(
+            self.key, [truth_of(tensordict, self.clean_key, self.key, fix="AdversaryLoss(..., key=...).").detach()]
+        )
         context.extra = {self.clean_key: clean}
         streams = self.streams(clean.shape[0]).to(clean.device)
         push, log_density = _SQUASHED.draw(self.adversary(clean), streams.normal)
@@ -139,16 +140,6 @@ class AdversaryLoss(TensorDictModuleBase):  # type: ignore[misc]
                 "adversary_soft_value": worth + alpha * divergence,
             }
         return TensorDict({"loss_adversary": loss, **logged}, [])
-
-    def _truth(self, tensordict: TensorDictBase) -> Tensor:
-        for key in (self.clean_key, self.key):
-            value = tensordict.get(key, None)
-            if value is not None:
-                return value.detach()  # type: ignore[no-any-return]
-        raise KeyError(
-            f"neither {self.clean_key!r} nor {self.key!r} is among {sorted(map(str, tensordict.keys()))}. "
-            "Fix: AdversaryLoss(..., key=...)."
-        )
 
 
 _SQUASHED = NormalHead(squash=torch.tanh)

@@ -9,7 +9,7 @@ from tensordict import TensorDictBase
 from tensordict.utils import NestedKey, unravel_key
 from torch import Tensor
 
-from advwrap.modules.rows import Rows, beside
+from advwrap.modules.rows import Rows, beside, truth_of
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,7 @@ class Transitions:
         return list(dict.fromkeys(map(unravel_key, [*here, *after, *_STEP])))
 
     def _truth(self, part: TensorDictBase) -> Tensor:
-        for key in (self.clean, self.key):
-            value = part.get(key, None)
-            if value is not None:
-                return value  # type: ignore[no-any-return]
-        raise KeyError(f"neither {self.clean!r} nor {self.key!r} is among {sorted(map(str, part.keys()))}.")
+        return truth_of(part, self.clean, self.key)
 
 
 def weighted_mean(per_row: Tensor, tensordict: TensorDictBase) -> Tensor:

@@ -11,7 +11,7 @@ from tensordict.utils import NestedKey, unravel_key
 from torch import Tensor
 
 from advwrap.attacks import Attack
-from advwrap.modules.rows import Rows, beside
+from advwrap.modules.rows import Rows, beside, truth_of
 from advwrap.modules.streams import CallStreams
 from advwrap.sets import UNBOUNDED, Bounds
 
@@ -102,7 +102,7 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
                     "Fix: Perturb(attack, next=False)."
                 )
             parts.append(following)
-        truths = [self._truth(part) for part in parts]
+        truths = [truth_of(part, self.clean_key, self.key, fix="Perturb(attack, key=...).").detach() for part in parts]
         context = Rows(parts, self.key)
         clean = context.flat(self.key, truths)
         context.extra = {self.clean_key: clean, "agent_index": _agents(context, clean)}
@@ -111,15 +111,6 @@ class Perturb(TensorDictModuleBase):  # type: ignore[misc]
             part.set(self.clean_key, truth)
             part.set(self.key, seen.detach())
         return tensordict
-
-    def _truth(self, part: TensorDictBase) -> Tensor:
-        for key in (self.clean_key, self.key):
-            value = part.get(key, None)
-            if value is not None:
-                return value.detach()  # type: ignore[no-any-return]
-        raise KeyError(
-            f"neither {self.clean_key!r} nor {self.key!r} is among {_names(part)}. Fix: Perturb(attack, key=...)."
-        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.attack!r}, key={self.key!r}, next={self.next})"

@@ -22,6 +22,20 @@ def beside(key: NestedKey, prefix: str) -> NestedKey:
     return prefix + key if isinstance(key, str) else (*key[:-1], prefix + key[-1])
 
 
+def truth_of(part: TensorDictBase, clean: NestedKey, key: NestedKey, *, fix: str | None = None) -> Tensor:
+    """What an observation was before it was attacked: the entry `clean`, or where there is none `key`.
+
+    Raises:
+        KeyError: If there is neither.
+    """
+    for name in (clean, key):
+        value: Tensor | None = part.get(name, None)
+        if value is not None:
+            return value
+    names = sorted(map(str, part.keys()))
+    raise KeyError(f"neither {clean!r} nor {key!r} is among {names}.{f' Fix: {fix}' if fix else ''}")
+
+
 def group_of(key: NestedKey) -> tuple[str, ...]:
     """Where the tensordict is that holds `key`; () for the outermost one."""
     return () if isinstance(key, str) else tuple(key[:-1])

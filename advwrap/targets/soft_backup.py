@@ -45,9 +45,9 @@ class SoftBackup(TensorDictModuleBase):  # type: ignore[misc]
 
         E_nu[V + alpha KL] = -alpha log E_p[exp(-V / alpha)]
 
-    Without it (`Perturb` alone) the target is eq. 54, what the paper's own code uses: the value under the soft-worst
-    adversary, without the price of its choice. That target is lower by alpha KL, so its agent is more pessimistic, and
-    its operator is not the one whose contraction theorem 4.8 proves.
+    Without it (`Perturb` alone) the target is eq. 54, which the paper's appendix C implements: the value under the
+    soft-worst adversary, without the price of its choice. That target is lower by alpha KL, so its agent is more
+    pessimistic, and its operator is not the one whose contraction theorem 4.8 proves.
 
     The true reward is kept beside, as ``("next", "clean_reward")``, and always started from: twice is once.
 

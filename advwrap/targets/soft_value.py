@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advwrap.errors import check
+from advwrap.errors import check_integer
 from advwrap.objectives.value import Reduce
 from advwrap.sets.coefficient import Coefficient, check_coefficient, present
 from advwrap.victims import AnyCritic, AnyPolicy, Context, Critic, Policy, as_critic, as_policy
@@ -76,11 +76,7 @@ class SoftValue:
     reduce: Reduce = field(default=torch.amin, kw_only=True)
 
     def __post_init__(self) -> None:
-        check(
-            isinstance(self.actions, int) and not isinstance(self.actions, bool) and self.actions >= 0,
-            f"`actions` must be an integer >= 0, got {self.actions!r}.",
-            fix="0 for the mean action.",
-        )
+        check_integer("actions", self.actions, least=0, fix="0 for the mean action.")
         entropy = learned_entropy(self.critic) if self.entropy is None else self.entropy
         check_coefficient("entropy", entropy)
         object.__setattr__(self, "policy", as_policy(self.policy))

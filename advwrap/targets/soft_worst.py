@@ -9,7 +9,7 @@ from torch import Tensor
 
 from advwrap.attacks.copied_rows import CopiedContext, copies, streams_of_copies
 from advwrap.attacks.region import AnySet, Region, check_set, region
-from advwrap.errors import check
+from advwrap.errors import check_integer
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.sets.coefficient import Coefficient, check_coefficient, present
@@ -73,10 +73,7 @@ class SoftWorst:
     def __post_init__(self) -> None:
         check_set(self.within)
         check_coefficient("temperature", self.temperature, positive=True)
-        check(
-            isinstance(self.samples, int) and not isinstance(self.samples, bool) and self.samples >= 1,
-            f"`samples` must be an integer >= 1, got {self.samples!r}.",
-        )
+        check_integer("samples", self.samples, least=1)
         soft = SoftValue(self.policy, self.critic, entropy=self.entropy, actions=self.actions)
         for name in ("policy", "critic", "entropy"):
             object.__setattr__(self, name, getattr(soft, name))

@@ -11,7 +11,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.data import Bounded, Categorical, Composite, Unbounded
+from torchrl.data import Bounded, Categorical, Composite, OneHot, Unbounded
 from torchrl.envs import EnvBase
 
 from advwrap.errors import check
@@ -24,12 +24,15 @@ class VectorGymEnv(EnvBase):  # type: ignore[misc]
     call. Episodes begin only where TorchRL asks for it, so no transition ever joins two of them.
 
     Reads: "action".
-    Writes: "observation" and "clean_observation" (the same, where nothing is attacked), "reward", "done",
+    Writes: "observation", with `truth` "clean_observation" (the same, where nothing is attacked), "reward", "done",
     "terminated", "truncated". Actions are clipped to the limits of the space if they leave it; "action" keeps what
     was chosen.
 
     Args:
         envs: With ``AutoresetMode.DISABLED``; wrapped as you like, `advwrap.AdversarialObs` included.
+        truth: Whether "clean_observation" is written: not where transforms attack what this writes, for they do.
+        one_hot: Whether discrete actions are one-hot, as in TorchRL's `GymEnv`, or indices.
+        device: Where the tensors are; the simulators are on the CPU.
 
     Raises:
         ValueError: If it resets by itself.
@@ -42,7 +45,14 @@ class VectorGymEnv(EnvBase):  # type: ignore[misc]
         torch.Size([3, 5, 1])
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(
+        self,
+        envs: VectorEnv[Any, Any, Any],
+        *,
+        truth: bool = True,
+        one_hot: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
         mode = envs.metadata.get("autoreset_mode")
         check(
             mode == AutoresetMode.DISABLED,
@@ -50,15 +60,16 @@ class VectorGymEnv(EnvBase):  # type: ignore[misc]
             fix="make it with `autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED`.",
         )
         rows = envs.num_envs
-        super().__init__(batch_size=torch.Size([rows]), device=torch.device("cpu"))
+        super().__init__(batch_size=torch.Size([rows]), device=torch.device(device))
         self.__dict__["envs"] = envs
+        self.truth, self.one_hot = truth, one_hot
         observations, actions = envs.single_observation_space, envs.single_action_space
         if not isinstance(observations, gym.spaces.Box):
             raise TypeError(f"`envs` must have Box observations, got {observations}.")
         shape = (rows, *observations.shape)
-        spec = {key: Unbounded(shape, dtype=torch.float32) for key in ("observation", "clean_observation")}
-        self.observation_spec = Composite(spec, shape=[rows])
-        self.action_spec = _action_spec(actions, rows)
+        names = ("observation", "clean_observation") if truth else ("observation",)
+        self.observation_spec = Composite({key: Unbounded(shape, dtype=torch.float32) for key in names}, shape=[rows])
+        self.action_spec = _action_spec(actions, rows, one_hot=one_hot)
         self.reward_spec = Unbounded((rows, 1), dtype=torch.float32)
         flag = {key: Categorical(2, shape=(rows, 1), dtype=torch.bool) for key in ("done", "terminated", "truncated")}
         self.done_spec = Composite(flag, shape=[rows])
@@ -79,19 +90,28 @@ class VectorGymEnv(EnvBase):  # type: ignore[misc]
             observation, info = self.envs.reset(options={"reset_mask": rows})
         never = torch.zeros(self.batch_size[0], 1, dtype=torch.bool)
         flags = {"done": never, "terminated": never.clone(), "truncated": never.clone()}
-        return TensorDict(self._seen(observation, info) | flags, batch_size=self.batch_size)
+        return self._written(self._seen(observation, info) | flags)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
-        action = tensordict.get("action").numpy(force=True)
-        action = action + self._start if self._limits is None else action.clip(*self._limits)
-        observation, reward, terminated, truncated, info = self.envs.step(action)
+        observation, reward, terminated, truncated, info = self.envs.step(self._executed(tensordict.get("action")))
         over, cut = _column(terminated), _column(truncated)
         result = self._seen(observation, info)
         result |= {"reward": _column(reward).float(), "terminated": over, "truncated": cut, "done": over | cut}
-        return TensorDict(result, batch_size=self.batch_size)
+        return self._written(result)
+
+    def _executed(self, action: Tensor) -> Any:
+        if self._limits is not None:
+            return action.numpy(force=True).clip(*self._limits)
+        index = action.to(torch.uint8).argmax(-1) if self.one_hot else action
+        return index.numpy(force=True) + self._start
+
+    def _written(self, values: dict[str, Tensor]) -> TensorDict:
+        return TensorDict(values, batch_size=self.batch_size).to(self.device)
 
     def _seen(self, observation: Any, info: dict[str, Any]) -> dict[str, Tensor]:
         seen = _tensor(observation)
+        if not self.truth:
+            return {"observation": seen}
         truth = info.get("clean_observation")
         return {"observation": seen, "clean_observation": seen.clone() if truth is None else _tensor(truth)}
 
@@ -118,9 +138,10 @@ class VectorGymEnv(EnvBase):  # type: ignore[misc]
         super().close(raise_if_closed=raise_if_closed)
 
 
-def _action_spec(space: gym.spaces.Space[Any], rows: int) -> Any:
+def _action_spec(space: gym.spaces.Space[Any], rows: int, *, one_hot: bool) -> Any:
     if isinstance(space, gym.spaces.Discrete):
-        return Categorical(int(space.n), shape=(rows,))
+        n = int(space.n)
+        return OneHot(n, shape=(rows, n), dtype=torch.int64) if one_hot else Categorical(n, shape=(rows,))
     if not isinstance(space, gym.spaces.Box):
         raise TypeError(f"`envs` must have Box or Discrete actions, got {space}.")
     shape = (rows, *space.shape)

@@ -19,8 +19,9 @@ from tensordict import TensorDict
 from advwrap import PGD, Attack, LinfBall, LowValue, Noise
 from advwrap.algorithms import PPO, SAC, TD3, Alternating, preset
 from advwrap.algorithms.alternating import Turns
+from advwrap.algorithms.learned_agent import network
 from advwrap.algorithms.off_policy import OffPolicy
-from advwrap.algorithms.off_policy_training import OffPolicyTraining, network
+from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.evaluation import evaluate
 from advwrap.testing.contracts.rules import assert_untouched, snapshot
 from advwrap.victims import as_policy

@@ -14,7 +14,7 @@ from tensordict import TensorDict
 from torch import nn
 from torchjd.aggregation import UPGrad
 
-from advwrap import Corners, CrossEntropyMethod, Search
+from advwrap import Corners, CrossEntropyMethod, Gated, Noise, Search
 from advwrap.algorithms import (
     OAPI,
     PPO,
@@ -438,6 +438,30 @@ def test_the_radius_is_in_units_of_half_the_range() -> None:
     clean = torch.zeros(64, 3)
     attacked = robust.attack(torch.zeros(64, 1), context={"observation": clean}, bounds=robust.bounds)
     assert float(attacked.abs().max()) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("defence", "steps"),
+    [
+        (RobustRegulariser(EPSILON, 1.0, steps=7), 7),
+        (ValtEps(EPSILON, regulariser=1.0), 2),
+        (ValtSoft(EPSILON, temperature=1.0, regulariser=1.0), 2),
+        (Alternating(EPSILON, ADVERSARY, regulariser=1.0), 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_gradients_of_the_regulariser(defence: Defence, steps: int) -> None:
+    """Tables 4 to 6: two of Langevin where the regulariser stands beside a virtual adversary."""
+    *_, regulariser = OffPolicyTraining(SAC(TASK, defence, **TINY)).hardening.losses
+    assert regulariser.perturb.attack.steps == steps
+
+
+def test_what_defences_hand_on() -> None:
+    (worst,) = OffPolicyTraining(SAC(TASK, Wocar(EPSILON, steps=7), **TINY)).hardening.losses
+    assert worst.steps == 7
+    behaviour = OffPolicyTraining(SAC(TASK, ValtEps(EPSILON), **TINY)).hardening.behaviour
+    assert isinstance(behaviour, Gated)
+    assert isinstance(behaviour.attack, Noise)
 
 
 def test_oa_pi_searches_by_its_strategy() -> None:

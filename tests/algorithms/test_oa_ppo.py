@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ import torch
 from gymnasium import spaces
 from tensordict import TensorDict
 
-from advwrap import Corners
+from advwrap import AdversarialAction, AdversarialObs, Corners, Identity, LinfBall, Noise
 from advwrap.algorithms import PPO, RobustAdvantage
 from advwrap.algorithms.oa_ppo import RobustAdvantages
 from advwrap.algorithms.ppo_training import PPOTraining
@@ -141,6 +142,19 @@ def test_it_stays_away_from_the_cliff() -> None:
 def test_arguments_are_checked(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         RobustAdvantage(**options)
+
+
+def test_what_ppo_does_must_be_what_is_executed() -> None:
+    """Also below another wrapper; attacked observations are welcome."""
+
+    def attacked(envs: Any) -> Any:
+        return AdversarialObs(AdversarialAction(envs, attack=Noise(LinfBall(0.1))), attack=Identity())
+
+    config = PPO("Pendulum-v1", advantage=RobustAdvantage(0.2), wrap=attacked, **SHORT)
+    with pytest.raises(ValueError, match="`wrap` must leave the actions alone beside an `advantage`"):
+        PPOTraining(config)
+    PPOTraining(replace(config, wrap=lambda envs: AdversarialObs(envs, attack=Identity()))).close()
+    PPOTraining(replace(config, advantage=None)).close()
 
 
 def test_an_agents_file_says_how_it_was_trained() -> None:

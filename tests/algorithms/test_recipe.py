@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 
 from advwrap.algorithms import PPO, SAC, Alternating, OffPolicy, ValtSoft, preset
 from advwrap.algorithms.presets import NAMES
-from advwrap.algorithms.recipe import from_json, to_json
+from advwrap.algorithms.recipe import from_json, to_json, with_options
 from advwrap.cli.train import train
 from advwrap.training import load_agent
 from advwrap.wrappers import PAAD, SARL
@@ -72,3 +74,34 @@ def test_what_is_none_of_ours(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         from_json(text)
     json.loads(text)
+
+
+def test_options_change_what_they_name() -> None:
+    config = SAC("Ant-v5", Alternating(0.1, kind=PAAD()))
+    options = ["batch_size=64", "defence.epsilon=0.2", "defence.adversary.minibatches=2", "huber=true", "device=cuda"]
+    changed = with_options(config, options)
+    assert changed == SAC(
+        "Ant-v5",
+        Alternating(0.2, replace(Alternating(0.1).adversary, minibatches=2), PAAD()),
+        batch_size=64,
+        huber=True,
+        device="cuda",
+    )
+    assert with_options(config, []) == config
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("steps", "`set` must be NAME=VALUE, got 'steps'"),
+        ("speed=3", "must name a field of the training, got 'speed'. Fix: env, defence.epsilon, "),
+        ("defence.speed=3", "must name a field of the training, got 'defence.speed'"),
+        ("steps.type=3", "must name a field of the training, got 'steps.type'"),
+        ("defence.type=SAC", "must name a field of the training, got 'defence.type'"),
+        ("tau=3", "`tau` must be in"),
+        ("defence.epsilon=-1", "`epsilon` must be > 0"),
+    ],
+)
+def test_options_that_mean_nothing(option: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        with_options(SAC("Ant-v5", ValtSoft(0.1, temperature=1.0)), [option])

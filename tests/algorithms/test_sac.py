@@ -18,6 +18,20 @@ TASK = "InvertedDoublePendulum-v5"
 TINY = {"steps": 120, "random_steps": 40, "hidden": (8, 8), "batch_size": 16}
 
 
+def test_neighbouring_seeds_share_no_episode() -> None:
+    """A vector of environments counts the seeds of its rows up: those of seeds 0 and 1 must lie apart."""
+    first = [OffPolicyTraining(SAC(TASK, seed=seed, **TINY)).environment().reset() for seed in (0, 1)]
+    rows = torch.cat([reset["raw_observation"] for reset in first])
+    assert len(rows.unique(dim=0)) == len(rows)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(0.2, 0.2), (None, -6.0)])
+def test_the_entropy_that_the_temperature_aims_at(given: float | None, expected: float) -> None:
+    """Minus the number of actions by default, of which HalfCheetah has six."""
+    training = OffPolicyTraining(SAC("HalfCheetah-v5", target_entropy=given, **TINY))
+    assert float(training.learner.loss.target_entropy) == pytest.approx(expected)
+
+
 def test_the_same_seed_gives_the_same_weights() -> None:
     first, second = (SAC(TASK, TrainingAttack(0.1), seed=3, **TINY).train() for _ in range(2))
     for name, weight in first.actor.state_dict().items():

@@ -31,8 +31,9 @@ def walks(*lengths):
         lambda: vector(*[lambda: Discrete(spaces.Discrete(3, start=4))] * 2),
     ],
 )
-def test_the_specs_hold(make):
-    check_env_specs(VectorGymEnv(make()))
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_the_specs_hold(make, one_hot):
+    check_env_specs(VectorGymEnv(make(), one_hot=one_hot))
 
 
 def test_the_numbers_are_those_of_gymnasium():
@@ -92,6 +93,26 @@ def test_discrete_actions_count_from_where_the_space_starts():
     env.reset()
     env.step(TensorDict({"action": torch.tensor([2])}, [1]))
     assert task.received == 6
+
+
+def test_one_hot_actions():
+    """As TorchRL's `GymEnv` has them."""
+    task = Discrete(spaces.Discrete(3, start=4))
+    env = VectorGymEnv(vector(lambda: task), one_hot=True)
+    env.reset()
+    assert env.action_spec.rand().sum(-1).tolist() == [1]
+    env.step(TensorDict({"action": torch.tensor([[0, 0, 1]])}, [1]))
+    assert task.received == 6
+
+
+def test_without_the_truth_there_is_only_what_is_seen():
+    """What attacks it further out writes the truth itself."""
+    env = VectorGymEnv(walks(3, 4), truth=False)
+    check_env_specs(env)
+    assert "clean_observation" not in env.rollout(2)
+    attacked = AdversarialObs(VectorGymEnv(walks(3, 4), truth=False), attack=Noise(LinfBall(0.5)))
+    batch = attacked.rollout(2)
+    assert 0 < (batch["observation"] - batch["clean_observation"]).abs().max() <= 0.5 + 1e-6
 
 
 def test_other_environments_are_refused():
