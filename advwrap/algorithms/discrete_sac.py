@@ -13,11 +13,12 @@ import gymnasium as gym
 from tensordict.nn import TensorDictModule
 from torch import nn
 from torchrl.modules import MLP, OneHotCategorical, ProbabilisticActor, ValueOperator
-from torchrl.objectives import DiscreteSACLoss, SoftUpdate
+from torchrl.objectives import DiscreteSACLoss
 
 from advwrap.algorithms.defence import Learner, check_share
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.training.agent_networks import mlp
+from advwrap.training.soft_update import FusedSoftUpdate
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class DiscreteSAC(OffPolicy):
             actor=actor,
             explore=actor,
             loss=loss,
-            updater=SoftUpdate(loss, tau=self.tau),
+            updater=FusedSoftUpdate(loss, tau=self.tau),
             policy=self.kind,
             features=features,
             actions=n,

@@ -17,7 +17,6 @@ from tensordict.nn import ProbabilisticTensorDictSequential
 from torch import Tensor, nn
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.modules import MLP, ValueOperator
-from torchrl.objectives import SoftUpdate
 
 from advwrap.algorithms.defence import adam, check_radius, check_share
 from advwrap.attacks import Strategy
@@ -28,6 +27,7 @@ from advwrap.modules.streams import CallStreams, salted
 from advwrap.sets import Bounds, LinfBall
 from advwrap.sets.coefficient import check_coefficient
 from advwrap.targets import worst_action
+from advwrap.training.soft_update import FusedSoftUpdate
 from advwrap.training.update import Update
 
 CLEAN = "clean_observation"
@@ -156,7 +156,7 @@ class RobustAdvantages:
         # The loss searches for its targets; here the critics as they are, all of them.
         self.search = solver(self.loss.robust)
         self.streams = CallStreams(salted(seed, "RobustAdvantages"))
-        self.updater = SoftUpdate(self.loss, tau=config.tau)
+        self.updater = FusedSoftUpdate(self.loss, tau=config.tau)
         critics = self.loss.qvalue_network_params
         optimizer = adam([critics], config.learning_rate)
         self.update = Update([self.loss], optimizer, compile=compile)

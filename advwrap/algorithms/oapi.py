@@ -12,7 +12,6 @@ from functools import partial
 
 from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
-from torchrl.objectives import SoftUpdate
 
 from advwrap.algorithms.defence import Batches, Hardening, Learner, between, check_radius, check_ramp, check_share
 from advwrap.attacks import Attack, Gated, Identity, Strategy, WithProbability
@@ -21,6 +20,7 @@ from advwrap.losses import RobustCriticLoss, RobustTableLoss
 from advwrap.losses.robust_critic import Solver, search_quality
 from advwrap.sets import Bounds, Linear, LinfBall, PerturbationSet
 from advwrap.targets import worst_action
+from advwrap.training.soft_update import FusedSoftUpdate
 from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
 
 SURGERY: Mapping[str, Combine | None] = {"pcgrad": pcgrad, "nominal": protect_first, "none": None}
@@ -120,7 +120,7 @@ class OAPI:
             )
         radius = between(self.ramp, 0.0, self.epsilon, steps=steps)
         robust = self._tables(learner, radius) if box is None else self._critics(learner, radius, *box, seed=seed)
-        updater = SoftUpdate(robust, tau=learner.tau)
+        updater = FusedSoftUpdate(robust, tau=learner.tau)
         # With half of the weight from the first update on, it must not begin at random beside an agent that goes on.
         for params in ("qvalue_network_params", "target_qvalue_network_params"):
             getattr(robust, params).data.copy_(getattr(learner.loss, params).data)

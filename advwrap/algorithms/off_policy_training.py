@@ -89,6 +89,7 @@ class OffPolicyTraining:
                 begin_with(start, self.learner)
             self.hardening: Hardening = config.defence.harden(self.learner, steps=config.steps, seed=config.seed)
         self.normaliser = self.learner.normaliser
+        self.drawn: Iterator[TensorDictBase] = iter(())
         self.beta = Linear(0.4, 1.0, config.steps)
         self.buffer = self._buffer()
         self.update = self._update()
@@ -181,7 +182,8 @@ class OffPolicyTraining:
             warnings.simplefilter("ignore")  # the stage of priorities is to be renamed
             trainer.register_op("batch_process", lambda batch: kept(self._log_episodes(batch)))
             trainer.register_op("batch_process", replay.extend)
-            trainer.register_op("process_optim_batch", replay.sample)
+            trainer.register_op("batch_process", self._draw)
+            trainer.register_op("process_optim_batch", lambda _: next(self.drawn))
             trainer.register_op("post_loss", self._prioritise)
             trainer.register_op("post_optim", self._move_targets)
             trainer.register_op("post_optim_complete_log", self._log_losses)
@@ -195,11 +197,20 @@ class OffPolicyTraining:
         trainer.register_op("post_steps", self._save)
 
     def batches(self, count: int) -> Iterator[TensorDictBase]:
-        """So many batches from the replay buffer, normalised and not perturbed; drawn together, which costs less."""
-        size = self.config.batch_size
-        for first in range(0, count, TOGETHER):
-            rows = size * min(TOGETHER, count - first)
-            yield from normalise_batch(self.normaliser, self.buffer.sample(rows)).split(size)
+        """So many batches from the replay buffer, normalised and not perturbed."""
+        for batch in self._sampled(count):
+            yield normalise_batch(self.normaliser, batch)
+
+    def _sampled(self, count: int) -> Iterator[TensorDictBase]:
+        """Drawn together, which costs less; one by one where every update changes what is drawn next."""
+        size, together = self.config.batch_size, 1 if self.config.prioritised else TOGETHER
+        for first in range(0, count, together):
+            yield from self.buffer.sample(size * min(together, count - first)).split(size)
+
+    def _draw(self, batch: TensorDictBase) -> TensorDictBase:
+        """The batches of the updates that follow."""
+        self.drawn = self._sampled(self.config.frames_per_batch)
+        return batch
 
     def _move_targets(self) -> None:
         if self.update.steps % self.learner.delay == 0:

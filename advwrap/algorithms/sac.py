@@ -14,11 +14,12 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
 from torchrl.modules import MLP, ProbabilisticActor, TanhNormal, ValueOperator
-from torchrl.objectives import SACLoss, SoftUpdate
+from torchrl.objectives import SACLoss
 
 from advwrap.algorithms.defence import Learner, action_box
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.training.agent_networks import actor_network
+from advwrap.training.soft_update import FusedSoftUpdate
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class SAC(OffPolicy):
             actor=actor,
             explore=actor,
             loss=loss,
-            updater=SoftUpdate(loss, tau=self.tau),
+            updater=FusedSoftUpdate(loss, tau=self.tau),
             policy=self.kind,
             features=features,
             actions=size,

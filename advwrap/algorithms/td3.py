@@ -16,7 +16,7 @@ from tensordict.nn import TensorDictModule, TensorDictSequential
 from torch import Tensor, nn
 from torchrl.data import Bounded
 from torchrl.modules import MLP, AdditiveGaussianModule, ValueOperator
-from torchrl.objectives import SoftUpdate, TD3Loss
+from torchrl.objectives import TD3Loss
 
 from advwrap.algorithms.defence import Learner, action_box
 from advwrap.algorithms.off_policy import OffPolicy
@@ -24,6 +24,7 @@ from advwrap.errors import check_integer
 from advwrap.modules import reads_also
 from advwrap.sets.coefficient import check_coefficient
 from advwrap.training.agent_networks import ToBox, mlp
+from advwrap.training.soft_update import FusedSoftUpdate
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class TD3(OffPolicy):
             actor=actor,
             explore=TensorDictSequential(executed, noise),
             loss=loss,
-            updater=SoftUpdate(loss, tau=self.tau),
+            updater=FusedSoftUpdate(loss, tau=self.tau),
             policy=self.kind,
             features=features,
             actions=size,

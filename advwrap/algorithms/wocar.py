@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from torch import nn
 from torchrl.modules import MLP, ValueOperator
-from torchrl.objectives import SoftUpdate
 
 from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp, check_share
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.errors import check_integer
 from advwrap.losses import WorstCaseCritic
 from advwrap.sets import LinfBall
+from advwrap.training.soft_update import FusedSoftUpdate
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,6 @@ class Wocar:
             actor_terms=("loss_worst_actor",),
             weights={"loss_actor": lambda: 1 - kappa()} if self.mean_action else {},
             schedules=(radius, kappa),
-            updaters=(SoftUpdate(worst, tau=learner.tau),),
+            updaters=(FusedSoftUpdate(worst, tau=learner.tau),),
         )
         return regularised(hardening, learner, self, steps=steps, seed=seed)

@@ -130,3 +130,20 @@ def test_going_on_from_an_agent_that_reads_what_the_task_shows() -> None:
     first = replace(SAC(TASK, **TINY).train(), normaliser=None)
     with pytest.raises(ValueError, match="`start` must read normalised observations"):
         SAC(TASK, **TINY).train(first)
+
+
+@pytest.mark.parametrize("prioritised", [False, True])
+def test_batches_are_drawn_after_what_was_collected(prioritised: bool) -> None:
+    """As many as there are updates, from all that is known; one by one where every update moves the priorities."""
+    training = OffPolicyTraining(SAC(TASK, prioritised=prioritised, **TINY))
+    drawn: list[tuple[int, int]] = []
+    sample = training.buffer.sample
+
+    def listen(rows: int) -> object:
+        drawn.append((rows, len(training.buffer)))
+        return sample(rows)
+
+    training.buffer.sample = listen  # type: ignore[method-assign, assignment]
+    training.run()
+    together = 1 if prioritised else 10
+    assert drawn == [(16 * together, known) for known in (40, 80, 120) for _ in range(40 // together)]
