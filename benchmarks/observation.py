@@ -36,9 +36,9 @@ def halfcheetah() -> Experiment:
 
     With a tenth of the steps the critics' values are a small part of what they become, so what is weighed against them
     is smaller too: the regularisers of Robust-SAC and VALT-EPS are a thirtieth of the paper's (with a tenth, Robust-SAC
-    returned 885 after 68 000 steps; with all of it, VALT-EPS -138 after 72 000), the temperature of VALT-SOFT is a
-    quarter. kappa of VALT-EPS grows later. SA-RL learns by SAC: by PPO, in 500 000 steps, it brought SAC to 2053 (seed
-    0), where PGD from one start brings it to 1253.
+    returned 885 after 68 000 steps; with all of it, VALT-EPS -138 after 72 000: trials that were not kept), the
+    temperature of VALT-SOFT is a quarter. kappa of VALT-EPS grows later. SA-RL learns by SAC: by PPO, in 500 000 steps,
+    it brought SAC to 2053 (seed 0), where PGD from one start brings it to 1253.
     """
 
     def short(name: str) -> OffPolicy:

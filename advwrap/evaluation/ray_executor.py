@@ -43,11 +43,16 @@ class RayExecutor(Executor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` somewhere."""
-        task = self._ray.remote(**self._resources)(fn)
-        future: Future[T] = task.remote(*args, **kwargs).future()
+        task = self._ray.remote(**self._resources)(_call)
+        future: Future[T] = task.remote(fn, *args, **kwargs).future()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Stop Ray, if this executor started it."""
         if self._own and self._ray.is_initialized():
             self._ray.shutdown()
+
+
+def _call(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Ray takes functions and classes only; builtins and partials are neither."""
+    return fn(*args, **kwargs)
