@@ -33,10 +33,11 @@ from advwrap.training import TrainedAgent, load_agent, save_agent
 
 @dataclass(frozen=True)
 class Attacks:
-    """A table of its own: these attacks at these radii."""
+    """A table of its own: these attacks at these radii, on the agents of these methods, or of all."""
 
     suite: Suite
     epsilons: Sequence[float]
+    methods: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,15 @@ def run(experiment: Experiment, runs: Path, out: Path, *, workers: int, command:
     }
     train_all(experiment, folders, workers=workers)
     for name, attacks in experiment.attacks.items():
+        agents = {
+            agent: load_agent(folder)
+            for agent, folder in folders.items()
+            if attacks.methods is None or agent.partition(SEED)[0] in attacks.methods
+        }
+        if not agents:  # `--only` left none of them
+            continue
         results = evaluate_suite(
-            {agent: load_agent(folder) for agent, folder in folders.items()},
+            agents,
             attacks.suite,
             attacks.epsilons,
             episodes=experiment.episodes,

@@ -89,7 +89,8 @@ def pendulum() -> Experiment:
         "td3": small_td3(),
         "valt-eps-td3": small_td3(eps),
     }
-    curve = Attacks(Without(ObservationSuite(learned=()), "RS"), (0.15, 0.25, 0.35, 0.5))
+    searches = Without(ObservationSuite(learned=()), "RS")
+    curve = Attacks(searches, (0.15, 0.25, 0.35, 0.5), ("sac", "noise-sac", "valt-eps-sac", "valt-soft-sac"))
     return Experiment(methods, range(5), {"": Attacks(light(), (0.25,)), "curve": curve})
 
 

@@ -24,7 +24,7 @@ class FusedSoftUpdate(SoftUpdate):  # type: ignore[misc]
         >>> from torchrl.objectives import DQNLoss
         >>> loss = DQNLoss(QValueActor(nn.Linear(3, 2), action_space="one-hot"), action_space="one-hot")
         >>> updater = FusedSoftUpdate(loss, tau=0.5)
-        >>> loss.target_value_network_params.data.zero_()
+        >>> _ = loss.target_value_network_params.data.zero_()
         >>> updater.step()
         >>> source, target = (getattr(loss, f"{name}value_network_params")["module", "0", "module", "weight"]
         ...                   for name in ("", "target_"))

@@ -367,10 +367,13 @@ def test_any_rule_for_the_gradients() -> None:
 
 
 def test_the_rule_may_be_an_aggregator_of_torchjd() -> None:
-    """UPGrad is half of PCGrad, which Adam does not see: the same training but for rounding."""
-    agents = [TD3(TASK, OAPI(EPSILON, surgery=rule), **{**TINY, "steps": 40}).train() for rule in ("pcgrad", UPGrad())]
+    """UPGrad is half of PCGrad, which Adam hardly sees: the same training but for rounding, of steps of 0.001."""
+    rule, asked = UPGrad(), []
+    rule.register_forward_hook(lambda *_: asked.append(1))
+    agents = [TD3(TASK, OAPI(EPSILON, surgery=by), **{**TINY, "steps": 40}).train() for by in ("pcgrad", rule)]
     ours, theirs = (nn.utils.parameters_to_vector(agent.actor.parameters()) for agent in agents)
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+    assert len(asked) == 20  # the actor learns in every second update
 
 
 @pytest.mark.parametrize(
