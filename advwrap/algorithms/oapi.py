@@ -109,9 +109,7 @@ class OAPI:
             box is not None or self.epsilon <= 1,
             f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
         )
-        for name in (
-            () if box is not None else ("at_worst", "steps", "restarts", "strategy", "smoothed", "adversarial_ratio")
-        ):
+        for name in () if box is not None else CONTINUOUS:
             default, value = getattr(OAPI, name), getattr(self, name)
             check(
                 value == default,

@@ -116,9 +116,8 @@ class AdversaryLoss(TensorDictModuleBase):  # type: ignore[misc]
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and what is to be logged; the tensordict is not changed."""
         context = Rows([tensordict], self.key)
-        clean = context.flat(
-            self.key, [truth_of(tensordict, self.clean_key, self.key, fix="AdversaryLoss(..., key=...).").detach()]
-        )
+        truth = truth_of(tensordict, self.clean_key, self.key, fix="AdversaryLoss(..., key=...).")
+        clean = context.flat(self.key, [truth.detach()])
         context.extra = {self.clean_key: clean}
         streams = self.streams(clean.shape[0]).to(clean.device)
         push, log_density = _SQUASHED.draw(self.adversary(clean), streams.normal)
