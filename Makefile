@@ -40,7 +40,7 @@ demo: $(STAMP)  ## train an agent, attack it, train one under attack, compare: r
 	$(BIN)/advwrap demo
 
 test: $(STAMP)  ## the fast tests, 50 examples per property
-	HYPOTHESIS_PROFILE=test $(PYTEST)
+	HYPOTHESIS_PROFILE=test $(PYTEST) --durations=15 --durations-min=3
 
 test-nightly: $(STAMP)  ## all tests, slow ones too, 500 examples per property
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m 'not reference'

@@ -10,13 +10,14 @@ import pytest
 from tests.docs.test_code_blocks import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-WHOLE = ("valt_from_blocks", "oa_td3_from_blocks", "oa_dqn_from_blocks")  # whole algorithms
+WHOLE = {"valt_from_blocks": 1100, "oa_td3_from_blocks": 1100, "oa_dqn_from_blocks": 550}
+"""Whole algorithms, with steps enough for some updates."""
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_example(example: Path, tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, str(example), *(["--steps", "1100"] if example.stem in WHOLE else [])],
+        [sys.executable, str(example), *(["--steps", str(WHOLE[example.stem])] if example.stem in WHOLE else [])],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
