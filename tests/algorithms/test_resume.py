@@ -110,8 +110,8 @@ def advance(new):
         os.kill(os.getpid(), signal.SIGKILL)
 from_json(sys.argv[3]).train(out=Path(sys.argv[1]), advance=advance)
 """
-LOGGED = {**TINY, "random_steps": 20, "checkpoint_every": 100, "prioritised": True}
-STEP_BY_STEP = SAC(TASK, ValtEps(0.1, regulariser=1.0), **{**LOGGED, "steps": 260, "envs": 1, "frames_per_batch": 1})
+LOGGED = {**TINY, "random_steps": 20, "checkpoint_every": 20, "prioritised": True}
+STEP_BY_STEP = SAC(TASK, ValtEps(0.1, regulariser=1.0), **{**LOGGED, "steps": 172, "envs": 1, "frames_per_batch": 1})
 AS_PRESETS_ARE = SAC(
     TASK,
     ValtSoft(0.1, temperature=1.0, reset_every=100, regulariser=1.0),
@@ -132,14 +132,14 @@ def test_kill_minus_nine(config: SAC, tmp_path: Path) -> None:
         return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
 
     assert run("whole", never) == 0
-    assert run("broken", 116) == -signal.SIGKILL
+    assert run("broken", 28) == -signal.SIGKILL
     assert run("broken", never) == 0
-    # From the checkpoint of step 100: a training that begins anew writes the same log.
+    # From the checkpoint of step 20: a training that begins anew writes the same log.
     began = [int((tmp_path / f"{name}.began").read_text()) for name in ("whole", "broken")]
-    assert began == [config.frames_per_batch, 100]
+    assert began == [config.frames_per_batch, 20]
     whole, broken = logged(tmp_path / "whole"), logged(tmp_path / "broken")
     assert whole == broken
-    after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 116)
+    after = sum(1 for lines in whole.values() for line in lines if float(line.split(",")[0]) > 28)
     assert after >= 1_000
 
 
