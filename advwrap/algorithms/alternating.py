@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from advwrap.algorithms.defence import Batches, Hardening, Learner, check_radius, check_share
 from advwrap.algorithms.ppo import PPO
 from advwrap.algorithms.ppo_training import PPOTraining
@@ -20,7 +18,7 @@ from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.attacks import Gated, WithProbability
 from advwrap.errors import check
 from advwrap.modules import Perturb
-from advwrap.randomness import fold
+from advwrap.randomness import derived_seed
 from advwrap.sets import LinfBall
 from advwrap.training.running_rows import RunningRows
 from advwrap.victims import as_policy
@@ -97,7 +95,7 @@ class Alternating:
                 wrap=around,
                 steps=max(int(steps * self.adversary_steps), 1),
                 compile=learner.compile,
-                seed=int(fold(np.array([seed]), 0)[0]) % 2**31,  # not the agent's own episodes
+                seed=derived_seed(seed, 0),  # not the agent's own episodes
             )
         )
         attack = self.kind.attack(training.actor, victim, within=ball, sample=True)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tensordict import TensorDictBase
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
@@ -28,7 +27,7 @@ from advwrap.algorithms.defence import Hardening, adam
 from advwrap.algorithms.description import described
 from advwrap.algorithms.learned_agent import begin_with, trained_agent
 from advwrap.attacks import Identity
-from advwrap.randomness import fold
+from advwrap.randomness import derived_seed
 from advwrap.sets import Linear
 from advwrap.training import KeepBest, TrainedAgent, advance_schedule
 from advwrap.training.agent_file import Score
@@ -39,7 +38,7 @@ from advwrap.training.prioritised import ProportionalSampler
 from advwrap.training.replayable import Replayable
 from advwrap.training.running_normaliser import RAW, NormaliseRunning, normalise_batch
 from advwrap.training.update import Update
-from advwrap.training.vector_env import VectorGymEnv
+from advwrap.training.vector_env import VectorGymEnv, side_by_side
 from advwrap.transforms import AdversarialAction, AdversarialObs
 
 if TYPE_CHECKING:
@@ -117,9 +116,8 @@ class OffPolicyTraining:
     def environment(self) -> EnvBase:
         """The tasks, normalised, with the attacks around them."""
         execution = self.hardening.execution
-        tasks = SyncVectorEnv([partial(_itself, task) for task in self.tasks], autoreset_mode=AutoresetMode.DISABLED)
         env = TransformedEnv(
-            VectorGymEnv(tasks, truth=False, one_hot=True, device=self.config.device),
+            VectorGymEnv(side_by_side(self.tasks), truth=False, one_hot=True, device=self.config.device),
             Compose(
                 RewardSum(),
                 RewardScaling(0.0, self.config.reward_scale),
@@ -128,7 +126,7 @@ class OffPolicyTraining:
                 *([] if isinstance(execution, Identity) else [AdversarialAction(execution)]),
             ),
         )
-        env.set_seed(int(fold(np.array([self.config.seed]), 1)[0]) % 2**31)  # no episode is shared by seeds 0 and 1
+        env.set_seed(derived_seed(self.config.seed, 1))  # no episode is shared by seeds 0 and 1
         return env
 
     def _buffer(self) -> TensorDictReplayBuffer:
@@ -197,19 +195,20 @@ class OffPolicyTraining:
         trainer.register_op("post_steps", self._save)
 
     def batches(self, count: int) -> Iterator[TensorDictBase]:
-        """So many batches from the replay buffer, normalised and not perturbed."""
-        for batch in self._sampled(count):
-            yield normalise_batch(self.normaliser, batch)
+        """So many batches from the replay buffer, normalised and not perturbed; drawn together, which costs less."""
+        for several in self._sampled(count, TOGETHER):
+            yield from normalise_batch(self.normaliser, several).split(self.config.batch_size)
 
-    def _sampled(self, count: int) -> Iterator[TensorDictBase]:
-        """Drawn together, which costs less; one by one where every update changes what is drawn next."""
-        size, together = self.config.batch_size, 1 if self.config.prioritised else TOGETHER
+    def _sampled(self, count: int, together: int) -> Iterator[TensorDictBase]:
+        """The rows of so many batches, of some of them at a time."""
         for first in range(0, count, together):
-            yield from self.buffer.sample(size * min(together, count - first)).split(size)
+            yield self.buffer.sample(self.config.batch_size * min(together, count - first))
 
     def _draw(self, batch: TensorDictBase) -> TensorDictBase:
-        """The batches of the updates that follow."""
-        self.drawn = self._sampled(self.config.frames_per_batch)
+        """The batches of the updates that follow; one by one where every update changes what is drawn next."""
+        config = self.config
+        several = self._sampled(config.frames_per_batch, 1 if config.prioritised else TOGETHER)
+        self.drawn = (one for rows in several for one in rows.split(config.batch_size))
         return batch
 
     def _move_targets(self) -> None:
@@ -273,11 +272,6 @@ class OffPolicyTraining:
     def agent(self, **scores: Any) -> TrainedAgent:
         """The present networks, copied."""
         return trained_agent(self.learner, self.tasks[0].action_space, {**self.card(), **scores})
-
-
-def _itself(task: Replayable) -> Replayable:
-    """A vector environment asks for functions that make its tasks; these are made, and kept for the checkpoint."""
-    return task
 
 
 def check_device(name: str) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import AddStateIndependentNormalScale, TensorDictModule
 from torch import Tensor, nn
@@ -35,7 +33,7 @@ from advwrap.training.replayable import Replayable
 from advwrap.training.returns import EpisodeReturns, ReturnScale
 from advwrap.training.running_rows import Running, RunningRows
 from advwrap.training.update import Update
-from advwrap.training.vector_env import VectorGymEnv
+from advwrap.training.vector_env import VectorGymEnv, layers, side_by_side
 from advwrap.wrappers.vector.action import AdversarialAction
 from advwrap.wrappers.vector.attacker import AttackerEnv
 
@@ -258,10 +256,7 @@ def _tasks(config: PPO) -> tuple[list[Replayable], AnyVectorEnv]:
     check(env is not None, "`env` must be the id of a task or a function that makes one, got None.")
     tasks = [Replayable(gym.make(env) if isinstance(env, str) else env()) for _ in range(config.envs)]  # type: ignore[misc]
 
-    def seen(task: Replayable) -> gym.Env[Any, Any]:
-        return normaliser.wrap(task) if isinstance(normaliser, Normaliser) else task
-
-    envs: AnyVectorEnv = SyncVectorEnv([partial(seen, task) for task in tasks], autoreset_mode=AutoresetMode.DISABLED)
+    envs: AnyVectorEnv = side_by_side([normaliser.wrap(t) if isinstance(normaliser, Normaliser) else t for t in tasks])
     if not (
         isinstance(envs.single_observation_space, gym.spaces.Box) and len(envs.single_observation_space.shape) == 1
     ):
@@ -275,15 +270,9 @@ def _wrapped(config: PPO, envs: AnyVectorEnv) -> AnyVectorEnv:
     if not (isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1):
         raise TypeError(f"`env` must have box actions, got {actions}.")
     check(
-        config.advantage is None or not any(isinstance(layer, AdversarialAction) for layer in _layers(envs)),
+        config.advantage is None or not any(isinstance(layer, AdversarialAction) for layer in layers(envs)),
         "`wrap` must leave the actions alone beside an `advantage`, got an AdversarialAction: the robust critics learn "
         "from what was executed, and PPO knows what it intended.",
         fix="leave it out; the adversary of the actions is in the advantage.",
     )
     return envs
-
-
-def _layers(envs: AnyVectorEnv) -> Iterator[AnyVectorEnv]:
-    while isinstance(envs, VectorWrapper):
-        yield envs
-        envs = envs.env

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from advwrap.randomness import entropy, fold
+from advwrap.randomness import derived_seed, entropy
 
 
 class Replayable(gym.Wrapper[Any, Any, Any, Any]):
@@ -46,7 +46,7 @@ class Replayable(gym.Wrapper[Any, Any, Any, Any]):
     def _begin(self, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._actions = []
         # A single seed is used as it is, so that this is the environment that `env.reset(seed=seed)` would be.
-        seed = self._seed if self._episode == 1 else int(fold(np.array([self._seed]), self._episode)[0])
+        seed = self._seed if self._episode == 1 else derived_seed(self._seed, self._episode)
         return self.env.reset(seed=seed % 2**31, options=options)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, OneHot, Unbounded
@@ -102,11 +103,11 @@ class VectorGymEnv(EnvBase):  # type: ignore[misc]
     def _executed(self, action: Tensor) -> Any:
         if self._limits is not None:
             return action.numpy(force=True).clip(*self._limits)
-        index = action.to(torch.uint8).argmax(-1) if self.one_hot else action
+        index = action.argmax(-1) if self.one_hot else action
         return index.numpy(force=True) + self._start
 
     def _written(self, values: dict[str, Tensor]) -> TensorDict:
-        return TensorDict(values, batch_size=self.batch_size).to(self.device)
+        return TensorDict(values, batch_size=self.batch_size, device=self.device)
 
     def _seen(self, observation: Any, info: dict[str, Any]) -> dict[str, Tensor]:
         seen = _tensor(observation)
@@ -125,17 +126,29 @@ class VectorGymEnv(EnvBase):  # type: ignore[misc]
             wrapper.load_state_dict(then)
 
     def _stateful(self) -> Iterator[Any]:
-        env = self.envs
-        while isinstance(env, VectorWrapper):
-            if hasattr(type(env), "state_dict"):
-                yield env
-            env = env.env
+        return (layer for layer in layers(self.envs) if hasattr(type(layer), "state_dict"))
 
     def close(self, *, raise_if_closed: bool = True) -> None:
         """Close the environments."""
         if not self.is_closed:
             self.envs.close()
         super().close(raise_if_closed=raise_if_closed)
+
+
+def side_by_side(tasks: Sequence[gym.Env[Any, Any]]) -> SyncVectorEnv:
+    """These very tasks as the rows of a vector environment that resets none of them by itself."""
+    return SyncVectorEnv([partial(_itself, task) for task in tasks], autoreset_mode=AutoresetMode.DISABLED)
+
+
+def _itself(task: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return task
+
+
+def layers(envs: VectorEnv[Any, Any, Any]) -> Iterator[VectorWrapper]:
+    """The wrappers around a vector environment, from the outermost inwards."""
+    while isinstance(envs, VectorWrapper):
+        yield envs
+        envs = envs.env
 
 
 def _action_spec(space: gym.spaces.Space[Any], rows: int, *, one_hot: bool) -> Any:
