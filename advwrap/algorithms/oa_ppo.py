@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.modules import MLP, ValueOperator
 
+from advwrap.algorithms.action_search import action_search, check_search
 from advwrap.algorithms.defence import adam, check_radius, check_share
 from advwrap.attacks import Strategy
 from advwrap.errors import check, check_integer
@@ -26,7 +26,6 @@ from advwrap.losses.robust_critic import search_quality
 from advwrap.modules.streams import CallStreams, salted
 from advwrap.sets import Bounds, LinfBall
 from advwrap.sets.coefficient import check_coefficient
-from advwrap.targets import worst_action
 from advwrap.training.soft_update import FusedSoftUpdate
 from advwrap.training.update import Update
 
@@ -92,8 +91,9 @@ class RobustAdvantage:
         check_share("omega", self.omega)
         check(0 < self.tau <= 1, f"`tau` must be in (0, 1], got {self.tau}.")
         check_coefficient("learning_rate", self.learning_rate, positive=True)
-        for name in ("actions", "updates", "batch_size", "keep", "steps", "restarts"):
+        for name in ("actions", "updates", "batch_size", "keep"):
             check_integer(name, getattr(self, name), least=1)
+        check_search(self)
 
     def estimator(
         self,
@@ -139,9 +139,7 @@ class RobustAdvantages:
         low, high = box.finite(torch.zeros(actions), config, fix="gymnasium.wrappers.RescaleAction.")
         self.low, self.high = low, high
         within = LinfBall(config.epsilon * (high - low) / 2)
-        solver = partial(
-            worst_action, within=within, steps=config.steps, restarts=config.restarts, strategy=config.strategy
-        )
+        solver = action_search(config, within)
         self.loss = RobustCriticLoss(
             None,  # the policy is PPO's: here only the critics learn
             ValueOperator(MLP(features + actions, 1, num_cells=hidden, activation_class=nn.ReLU), [CLEAN, "action"]),

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
 
+from advwrap.algorithms.action_search import action_search, check_search
 from advwrap.algorithms.defence import Batches, Hardening, Learner, between, check_radius, check_ramp, check_share
 from advwrap.attacks import Attack, Gated, Identity, Strategy, WithProbability
-from advwrap.errors import check, check_integer
+from advwrap.errors import check
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
-from advwrap.losses.robust_critic import Solver, search_quality
-from advwrap.sets import Bounds, Linear, LinfBall, PerturbationSet
-from advwrap.targets import worst_action
+from advwrap.losses.robust_critic import search_quality
+from advwrap.sets import Bounds, Linear, LinfBall
 from advwrap.training.soft_update import FusedSoftUpdate
 from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
 
@@ -86,11 +85,7 @@ class OAPI:
             callable(self.surgery) or self.surgery in SURGERY,
             f"`surgery` must be one of {', '.join(SURGERY)}, or a function, got {self.surgery!r}.",
         )
-        check_integer("steps", self.steps, least=1)
-        check_integer("restarts", self.restarts, least=1)
-        for name in ("steps", "restarts") if self.strategy is not None else ():
-            default, value = getattr(OAPI, name), getattr(self, name)
-            check(value == default, f"`{name}` must be left out beside a `strategy`, got {value}.")
+        check_search(self)
         check_ramp("ramp", self.ramp)
         check_share("adversarial_ratio", self.adversarial_ratio)
 
@@ -140,12 +135,8 @@ class OAPI:
         """What the actions suffer while the agent collects."""
         if self.adversarial_ratio == 0 or isinstance(robust, RobustTableLoss):
             return Identity()
-        worst = self._search(robust.within)(robust.robust)
+        worst = action_search(self, robust.within)(robust.robust)
         return Gated(worst, WithProbability(self.adversarial_ratio))
-
-    def _search(self, within: PerturbationSet) -> Solver:
-        """For the worst action: in the targets, in the actor's term and in the collection."""
-        return partial(worst_action, within=within, steps=self.steps, restarts=self.restarts, strategy=self.strategy)
 
     def _tables(self, learner: Learner, radius: Linear) -> RobustTableLoss:
         network = MLP(learner.features, learner.actions, num_cells=learner.hidden, activation_class=nn.ReLU)
@@ -167,7 +158,7 @@ class OAPI:
             ValueOperator(network, in_keys=["clean_observation", "action"]),
             within=within,
             bounds=Bounds(low, high),
-            solver=self._search(within),
+            solver=action_search(self, within),
             next_action=learner.next_action if self.smoothed else None,
             gamma=learner.gamma,
             at_worst=self.at_worst,

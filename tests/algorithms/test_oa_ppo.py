@@ -137,6 +137,8 @@ def test_it_stays_away_from_the_cliff() -> None:
         ({"epsilon": 0.1, "tau": 0.0}, "`tau` must be in"),
         ({"epsilon": 0.1, "updates": 0}, "`updates` must be an integer >= 1"),
         ({"epsilon": 0.1, "learning_rate": 0.0}, "`learning_rate` must be > 0"),
+        ({"epsilon": 0.1, "restarts": 0}, "`restarts` must be an integer >= 1"),
+        ({"epsilon": 0.1, "restarts": 4, "strategy": Corners()}, "`restarts` must be left out beside a `strategy`"),
     ],
 )
 def test_arguments_are_checked(options: dict[str, Any], said: str) -> None:
