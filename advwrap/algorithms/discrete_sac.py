@@ -18,7 +18,6 @@ from torchrl.objectives import DiscreteSACLoss
 from advwrap.algorithms.defence import Learner, check_share
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.training.agent_networks import mlp
-from advwrap.training.soft_update import FusedSoftUpdate
 
 
 @dataclass(frozen=True)
@@ -73,20 +72,4 @@ class DiscreteSAC(OffPolicy):
             loss_function=self.loss_function,
             target_entropy=self.entropy_share * math.log(n) if self.target_entropy is None else self.target_entropy,
         )
-        loss.make_value_estimator(gamma=self.gamma)
-        return Learner(
-            env=self.env,
-            actor=actor,
-            explore=actor,
-            loss=loss,
-            updater=FusedSoftUpdate(loss, tau=self.tau),
-            policy=self.kind,
-            features=features,
-            actions=n,
-            hidden=self.hidden,
-            learning_rate=self.learning_rate,
-            gamma=self.gamma,
-            tau=self.tau,
-            compile=self.compile,
-            loss_function=self.loss_function,
-        )
+        return self.assembled(actor, loss, features=features, actions=n)

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
+from tensordict.nn import TensorDictModuleBase
+from torchrl.objectives import LossModule
 
 from advwrap.algorithms.defence import Defence, Learner, Undefended
 from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.errors import check
 from advwrap.training import TrainedAgent
 from advwrap.training.agent_file import Score
+from advwrap.training.soft_update import FusedSoftUpdate
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,27 @@ class OffPolicy(ABC):
     @abstractmethod
     def learner(self, observations: gym.spaces.Box, actions: gym.Space[Any]) -> Learner:
         """The networks and the loss for a task with these spaces."""
+
+    def assembled(
+        self, actor: TensorDictModuleBase, loss: LossModule, explore: TensorDictModuleBase | None = None, **parts: Any
+    ) -> Learner:
+        """A learner with this configuration's numbers; it explores as it acts where nothing else is said."""
+        loss.make_value_estimator(gamma=self.gamma)
+        return Learner(
+            env=self.env,
+            actor=actor,
+            explore=actor if explore is None else explore,
+            loss=loss,
+            updater=FusedSoftUpdate(loss, tau=self.tau),
+            policy=self.kind,
+            hidden=self.hidden,
+            learning_rate=self.learning_rate,
+            gamma=self.gamma,
+            tau=self.tau,
+            compile=self.compile,
+            loss_function=self.loss_function,
+            **parts,
+        )
 
     def train(
         self,

@@ -19,7 +19,6 @@ from torchrl.objectives import SACLoss
 from advwrap.algorithms.defence import Learner, action_box
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.training.agent_networks import actor_network
-from advwrap.training.soft_update import FusedSoftUpdate
 
 
 @dataclass(frozen=True)
@@ -68,24 +67,13 @@ class SAC(OffPolicy):
             target_entropy=-float(size) if self.target_entropy is None else self.target_entropy,
             use_prioritized_weights=self.prioritised,
         )
-        loss.make_value_estimator(gamma=self.gamma)
-        return Learner(
-            env=self.env,
-            actor=actor,
-            explore=actor,
-            loss=loss,
-            updater=FusedSoftUpdate(loss, tau=self.tau),
-            policy=self.kind,
+        return self.assembled(
+            actor,
+            loss,
             features=features,
             actions=size,
-            hidden=self.hidden,
-            learning_rate=self.learning_rate,
-            gamma=self.gamma,
-            tau=self.tau,
-            compile=self.compile,
             box=(low, high),
             next_action=partial(sampled_action, actor),
-            loss_function=self.loss_function,
         )
 
 

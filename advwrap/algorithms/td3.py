@@ -24,7 +24,6 @@ from advwrap.errors import check_integer
 from advwrap.modules import reads_also
 from advwrap.sets.coefficient import check_coefficient
 from advwrap.training.agent_networks import ToBox, mlp
-from advwrap.training.soft_update import FusedSoftUpdate
 
 
 @dataclass(frozen=True)
@@ -95,25 +94,15 @@ class TD3(OffPolicy):
             loss_function=self.loss_function,
             delay_actor=True,
         )
-        loss.make_value_estimator(gamma=self.gamma)
-        return Learner(
-            env=self.env,
-            actor=actor,
+        return self.assembled(
+            actor,
+            loss,
             explore=TensorDictSequential(executed, noise),
-            loss=loss,
-            updater=FusedSoftUpdate(loss, tau=self.tau),
-            policy=self.kind,
             features=features,
             actions=size,
-            hidden=self.hidden,
-            learning_rate=self.learning_rate,
-            gamma=self.gamma,
-            tau=self.tau,
-            compile=self.compile,
             delay=self.delay,
             box=(low, high),
             next_action=partial(smoothed_target_action, loss),
-            loss_function=self.loss_function,
         )
 
     def executed_policy(
