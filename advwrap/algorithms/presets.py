@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -98,7 +99,7 @@ ELSEWHERE = Task(
 
 def task_of(env: str) -> Task:
     """The paper's numbers for this task, or ours where it has none."""
-    return TASKS.get(env.rpartition("-v")[0], ELSEWHERE)
+    return TASKS.get(re.sub(r"-v\d+$", "", env), ELSEWHERE)
 
 
 def _undefended(task: Task) -> Defence:

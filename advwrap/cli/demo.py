@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from advwrap.algorithms import SAC, OffPolicy, TrainingAttack
@@ -33,7 +32,6 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
         steps: Environment steps of the first training; fewer are for trying the command, not for results.
     """
     console = Console()
-    torch.set_num_threads(1)  # small networks are slower with more, and the attacks run beside the second training
     configs: list[OffPolicy] = [replace(config, seed=seed) for config in (PLAIN, UNDER_ATTACK)]
     if steps is not None:
         configs = [smaller(config, steps=max(steps * config.steps // PLAIN.steps, 1)) for config in configs]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import tyro
 from gymnasium.error import Error as GymnasiumError
 
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command; a wrong argument or file ends with one line and exit status 2."""
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every buffer it makes
     each_deprecation_once()
+    torch.set_num_threads(1)  # small networks are slower with more, attacks on them most of all
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="advwrap", args=arguments)
     except (ValueError, TypeError, KeyError, GymnasiumError) as mistake:

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from advwrap.errors import check
 from advwrap.evaluation import read_results, table, write_report
 
 
@@ -18,7 +19,13 @@ def report(results: Annotated[Path, tyro.conf.Positional], out: Path | None = No
         results: A results.json, or the folder that holds it.
         out: Folder for the report; by default beside the results.
     """
-    read = read_results(results)
+    file = results / "results.json" if results.is_dir() else results
+    check(
+        file.is_file(),
+        f"`results` must be a results.json or hold one, got {results}.",
+        fix="`advwrap evaluate` writes it after its last cell; where it was stopped it goes on.",
+    )
+    read = read_results(file)
     folder = out or (results if results.is_dir() else results.parent)
     console = Console()
     console.print(table(read))

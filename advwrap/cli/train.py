@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 from rich.console import Console
 
@@ -65,7 +64,6 @@ def train(
         options: Any other number, as NAME=VALUE with the names of agent.json: batch_size=128 defence.temperature=2
             defence.ramp='[0.2, 0.8]'.
     """
-    torch.set_num_threads(1)  # small networks are slower with more
     given = {"steps": steps, "compile": compile, "device": device, "checkpoint_every": checkpoint_every}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     config: Training = preset(name, env) if like is None else from_json(like.read_text(encoding="utf-8"))

@@ -72,7 +72,7 @@ class Checkpoint:
                 part.load_state_dict(state[name])
         except Exception as cause:
             raise CheckpointError(
-                f"`{self.path}` must be a checkpoint of this training: {cause}. "
+                f"`{self.path}` must be a checkpoint of this training: {str(cause).rstrip('.')}. "
                 "Fix: train into another folder, or delete the file to begin anew."
             ) from cause
         return True

@@ -159,6 +159,11 @@ def test_an_unknown_name_like_none_suggests_nothing() -> None:
         preset("xyz", "Hopper-v5")
 
 
+@pytest.mark.parametrize("env", ["HalfCheetah", "HalfCheetah-v4"])
+def test_the_numbers_are_those_of_every_version_of_a_task(env: str) -> None:
+    assert replace(preset("valt-soft", env), env="HalfCheetah-v5") == preset("valt-soft", "HalfCheetah-v5")
+
+
 def test_a_short_training_learns_too() -> None:
     """Of few steps, at most a tenth is random; where somebody asks for more random steps than steps, it is refused."""
     assert preset("sac", "HalfCheetah-v5").random_steps == 5_000

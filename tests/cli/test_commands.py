@@ -200,13 +200,16 @@ def test_the_simulator_repeats_no_deprecation_and_hides_nothing(capfd: pytest.Ca
     assert len(said) <= 3
 
 
-def test_a_wrong_folder_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("command", "before"), [("evaluate", "train"), ("report", "evaluate")])
+def test_a_wrong_folder_is_one_line_and_status_2(
+    command: str, before: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["evaluate", str(tmp_path / "nothing")])
+        main([command, str(tmp_path / "nothing")])
     assert stopped.value.code == 2
     said = capsys.readouterr().err.strip()
     assert said.startswith("advwrap: `")
-    assert "advwrap train" in said
+    assert f"advwrap {before}" in said
     assert "\n" not in said
 
 
