@@ -19,13 +19,12 @@ def report(results: Annotated[Path, tyro.conf.Positional], out: Path | None = No
         results: A results.json, or the folder that holds it.
         out: Folder for the report; by default beside the results.
     """
-    file = results / "results.json" if results.is_dir() else results
     check(
-        file.is_file(),
+        results.is_file() or (results / "results.json").is_file(),
         f"`results` must be a results.json or hold one, got {results}.",
         fix="`advwrap evaluate` writes it after its last cell; where it was stopped it goes on.",
     )
-    read = read_results(file)
+    read = read_results(results)
     folder = out or (results if results.is_dir() else results.parent)
     console = Console()
     console.print(table(read))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 from torch import nn
-from torchjd.aggregation import UPGrad
+from torchjd.aggregation import Sum, UPGrad
 
 from advwrap import Corners, CrossEntropyMethod, Gated, Noise, Search
 from advwrap.algorithms import (
@@ -366,13 +366,20 @@ def test_any_rule_for_the_gradients() -> None:
     assert described(config)["defence"]["surgery"] == {"function": "add"}
 
 
-def test_the_rule_may_be_an_aggregator_of_torchjd() -> None:
-    """UPGrad is half of PCGrad, which Adam hardly sees: the same training but for rounding, of steps of 0.001."""
-    rule, asked = UPGrad(), []
+@pytest.mark.parametrize(
+    ("rule", "ours", "atol"),
+    [
+        pytest.param(Sum(), torch.add, 1e-6, id="sum"),
+        # UPGrad is half of PCGrad, which Adam hardly sees: the same training but for rounding, of steps of 0.001.
+        pytest.param(UPGrad(), "pcgrad", 1e-3, id="upgrad"),
+    ],
+)
+def test_the_rule_may_be_an_aggregator_of_torchjd(rule: nn.Module, ours: Any, atol: float) -> None:
+    asked: list[int] = []
     rule.register_forward_hook(lambda *_: asked.append(1))
-    agents = [TD3(TASK, OAPI(EPSILON, surgery=by), **{**TINY, "steps": 40}).train() for by in ("pcgrad", rule)]
-    ours, theirs = (nn.utils.parameters_to_vector(agent.actor.parameters()) for agent in agents)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+    agents = [TD3(TASK, OAPI(EPSILON, surgery=by), **{**TINY, "steps": 40}).train() for by in (ours, rule)]
+    expected, found = (nn.utils.parameters_to_vector(agent.actor.parameters()) for agent in agents)
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
     assert len(asked) == 20  # the actor learns in every second update
 
 
