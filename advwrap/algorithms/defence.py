@@ -158,7 +158,7 @@ class Undefended:
         return Hardening()
 
 
-def action_box(space: gym.Space[Any], env: str, *, discrete: str = "DiscreteSAC") -> tuple[Tensor, Tensor]:
+def action_box(space: gym.Space[Any], env: str) -> tuple[Tensor, Tensor]:
     """The least and the greatest action of a task.
 
     Raises:
@@ -166,7 +166,10 @@ def action_box(space: gym.Space[Any], env: str, *, discrete: str = "DiscreteSAC"
         ValueError: If one of them has no limit.
     """
     if not isinstance(space, gym.spaces.Box):
-        raise TypeError(f"`env` must have box actions, got {space} in {env}. Fix: {discrete}.")
+        raise TypeError(
+            f"`env` must have box actions, got {space} in {env}. "
+            "Fix: DiscreteSAC (on the command line: discrete-sac, valt-eps-discrete-sac, ...)."
+        )
     check(
         space.is_bounded(),
         f"`env` must have actions with limits, got {space} in {env}.",

@@ -247,12 +247,10 @@ def preset(name: str, env: str, **changes: Any) -> OffPolicy | PPO:
         ('SAC', 0.15, 1000000)
     """
     full = SHORT.get(name, name)
-    close = get_close_matches(name, [*SHORT, *NAMES], n=2)
     check(
         full in NAMES,
-        f"`name` must be one of {', '.join(NAMES)} (`-sac` may be left out behind another word), or "
-        f"{' or '.join(ALIASES)} for {' or '.join(ALIASES.values())}, got {name!r}.",
-        fix=f"{' or '.join(close)}?" if close else None,
+        f"`name` must be that of a training, got {name!r}.",
+        fix=f"{' or '.join(get_close_matches(name, [*SHORT, *NAMES], n=2)) or ', '.join(NAMES)}.",
     )
     task = task_of(env)
     if full in ON_POLICY:

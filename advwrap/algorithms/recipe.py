@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def with_options(config: Training, options: Sequence[str]) -> Training:
         check(
             isinstance(part, dict) and name in part and name != "type",
             f"`set` must name a field of the training, got {path!r}.",
-            fix=f"{', '.join(_fields(made))}.",
+            fix=f"{', '.join(get_close_matches(path, list(_fields(made))) or _fields(made))}.",
         )
         part[name] = _read(value)
     return from_json(json.dumps(made))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,7 +36,8 @@ class Checkpoint:
 
     Args:
         path: The file.
-        parts: What to save; each has a `state_dict` and a `load_state_dict`. They are loaded in this order.
+        parts: What to save; each has a `state_dict` and a `load_state_dict`. They are loaded in this order: what tells
+            one training from another comes first, or the message is about what follows from it.
 
     Example:
         >>> import tempfile
@@ -67,9 +68,11 @@ class Checkpoint:
             return False
         try:
             state = torch.load(self.path, weights_only=True)
-            check(set(state) == set(self.parts), f"it holds {sorted(state)}, not {sorted(self.parts)}.")
             for name, part in self.parts.items():
+                check(name in state, f"it has no {name!r}, only {sorted(state)}.")
                 part.load_state_dict(state[name])
+            more = sorted(state.keys() - self.parts)
+            check(not more, f"it has {more} besides.")
         except Exception as cause:
             raise CheckpointError(
                 f"`{self.path}` must be a checkpoint of this training: {str(cause).rstrip('.')}. "
@@ -88,7 +91,7 @@ class SameTraining:
         >>> SameTraining({"config": {"seed": 0}}).load_state_dict({"config": {"seed": 1}})
         Traceback (most recent call last):
         ...
-        ValueError: it was made with {'seed': 1}, not {'seed': 0}
+        ValueError: it was made with seed=1 (here 0)
     """
 
     def __init__(self, card: Mapping[str, Any]) -> None:
@@ -100,9 +103,25 @@ class SameTraining:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Compare."""
-        other = {name: value for name, value in state["config"].items() if self.card["config"].get(name) != value}
-        here = {name: self.card["config"].get(name) for name in other}
-        check(state == self.card, f"it was made with {other}, not {here}" if other else f"it was made with {state}")
+        there, here = ({**card.pop("config"), **card} for card in (dict(state), dict(self.card)))
+        check(there == here, f"it was made with {', '.join(differences(there, here))}")
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """What two configurations have otherwise, in words; of another kind of thing, the kind alone.
+
+    Example:
+        >>> robust = {"type": "SAC", "steps": 9, "defence": {"type": "ValtEps", "epsilon": 0.1}}
+        >>> list(differences({"type": "SAC", "steps": 5, "defence": {"type": "Undefended"}}, robust))
+        ['steps=5 (here 9)', 'defence.type=Undefended (here ValtEps)']
+    """
+    names = ["type"] if there.get("type") != here.get("type") else [*there, *sorted(here.keys() - there)]
+    for name in names:
+        had, wanted = there.get(name), here.get(name)
+        if isinstance(had, Mapping) and isinstance(wanted, Mapping):
+            yield from differences(had, wanted, f"{within}{name}.")
+        elif had != wanted:
+            yield f"{within}{name}={had} (here {wanted})"
 
 
 class GlobalRandomness:

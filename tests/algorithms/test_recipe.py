@@ -94,7 +94,8 @@ def test_options_change_what_they_name() -> None:
     ("option", "said"),
     [
         ("steps", "`set` must be NAME=VALUE, got 'steps'"),
-        ("speed=3", "must name a field of the training, got 'speed'. Fix: env, defence.epsilon, "),
+        ("warp=3", "must name a field of the training, got 'warp'. Fix: env, defence.epsilon, "),
+        ("batchsize=3", "must name a field of the training, got 'batchsize'. Fix: batch_size."),
         ("defence.speed=3", "must name a field of the training, got 'defence.speed'"),
         ("steps.type=3", "must name a field of the training, got 'steps.type'"),
         ("defence.type=SAC", "must name a field of the training, got 'defence.type'"),

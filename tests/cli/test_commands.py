@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -22,6 +25,7 @@ from advwrap.cli.simulator import each_deprecation_once
 from advwrap.cli.train import scoring
 from advwrap.evaluation.attack_makers import RobustSarsaScan
 from advwrap.evaluation.results_file import read_results
+from advwrap.progress import Advance
 from advwrap.training import Running, TrainedAgent, load_agent, save_agent
 
 
@@ -177,7 +181,7 @@ def test_an_unknown_name_is_one_line_and_status_2(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as stopped:
         main(["train", "valt"])
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("advwrap: `name` must be one of sac, ")
+    assert capsys.readouterr().err.startswith("advwrap: `name` must be that of a training, got ")
 
 
 def test_the_simulator_repeats_no_deprecation_and_hides_nothing(capfd: pytest.CaptureFixture[str]) -> None:
@@ -221,22 +225,36 @@ def test_a_task_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.Cap
     assert said.startswith("advwrap: ")
     assert "InvertedPendulum" in said
     assert "Traceback" not in said
+    assert not (tmp_path / "a").exists()
 
 
-def test_a_training_says_that_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [
-        "train",
-        "sac",
-        "--env",
-        "Pendulum-v1",
-        "--steps",
-        "200",
-        "--checkpoint-every",
-        "80",
-        "--out",
-        str(tmp_path),
-    ]
-    main(command)
+class KilledError(Exception):
+    """What a kill is in one process."""
+
+
+def test_a_training_says_where_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [*shlex.split("train sac --env Pendulum-v1 --steps 200 --checkpoint-every 80 --out"), str(tmp_path)]
+
+    @contextmanager
+    def killed(description: str, *, total: int) -> Iterator[Advance]:
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done += units
+            if done >= 100:
+                raise KilledError
+
+        yield advance
+
+    with monkeypatch.context() as patched:
+        patched.setattr("advwrap.cli.train.progress", killed)
+        with pytest.raises(KilledError):
+            main(command)
     assert "going on" not in capsys.readouterr().out
     main(command)
-    assert "going on from the checkpoint" in capsys.readouterr().out
+    assert "going on from step 80: " in capsys.readouterr().out
+    main(command)
+    assert "finished before: " in capsys.readouterr().out
