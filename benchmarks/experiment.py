@@ -29,6 +29,7 @@ from advwrap.evaluation.rollouts import Channel
 from advwrap.evaluation.seeds import SEED, over_seeds
 from advwrap.progress import progress
 from advwrap.training import TrainedAgent, load_agent, save_agent
+from advwrap.training.agent_file import Score
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,14 @@ class Experiment:
         seeds: Of the trainings.
         attacks: By the folder below the results.
         episodes: Per cell.
+        score: What chooses the weights that are kept; without it the last ones are, as in the papers.
     """
 
     methods: Mapping[str, Training]
     seeds: Sequence[int]
     attacks: Mapping[str, Attacks]
     episodes: int = 20
+    score: Score | None = None
 
 
 SHORT_TD3 = {"delay": 1, "target_noise": 0.05, "target_noise_clip": 0.1, "compile": True}
@@ -153,14 +156,15 @@ def train_all(experiment: Experiment, folders: Mapping[str, Path], *, workers: i
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quiet) as pool,
         progress("training", total=len(jobs)) as advance,
     ):
-        for future in [pool.submit(train, config, folder) for config, folder in jobs]:
+        for future in [pool.submit(train, config, folder, experiment.score) for config, folder in jobs]:
             future.result()
             advance(1)
 
 
-def train(config: Training, folder: Path) -> None:
-    """One agent: the last weights, not the best ones, as in the papers."""
-    save_agent(folder, config.train(out=folder, advance=lambda steps: None))
+def train(config: Training, folder: Path, score: Score | None = None) -> None:
+    """One agent."""
+    chosen = {} if score is None else {"score": score}
+    save_agent(folder, config.train(out=folder, advance=lambda steps: None, **chosen))
 
 
 def read_card(folder: Path) -> dict[str, Any]:

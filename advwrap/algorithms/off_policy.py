@@ -46,6 +46,8 @@ class OffPolicy(ABC):
         device: Where networks and replay buffer live, ``"cuda"`` say; the simulators stay on the CPU.
         compile: Whether the update is one compiled graph: 20 s to one minute at first, then about twice as fast.
         evaluate_every: Steps between two measurements of the agent, for keeping the best weights.
+        evaluate_from: Steps before the first one; by default `evaluate_every`. Of a defence whose radius grows, earlier
+            weights would be those of an agent that has not met all of it.
         checkpoint_every: Steps between two checkpoints, where the training writes into a folder.
         log_every: Steps between two lines of the log.
         seed: Of everything random.
@@ -69,6 +71,7 @@ class OffPolicy(ABC):
     device: str = field(default="cpu", kw_only=True)
     compile: bool = field(default=False, kw_only=True)
     evaluate_every: int = field(default=2_500, kw_only=True)
+    evaluate_from: int = field(default=0, kw_only=True)
     checkpoint_every: int = field(default=5_000, kw_only=True)
     log_every: int = field(default=1_000, kw_only=True)
     seed: int = field(default=0, kw_only=True)
@@ -97,6 +100,10 @@ class OffPolicy(ABC):
         check(self.learning_rate > 0, f"`learning_rate` must be > 0, got {self.learning_rate}.")
         check(self.reward_scale > 0, f"`reward_scale` must be > 0, got {self.reward_scale}.")
         check(self.random_steps >= 0, f"`random_steps` must be >= 0, got {self.random_steps}.")
+        check(
+            0 <= self.evaluate_from <= self.steps,
+            f"`evaluate_from` must be in [0, steps ({self.steps})], got {self.evaluate_from}: nothing would be measured.",
+        )
         check(
             self.random_steps <= self.steps,
             f"`random_steps` must be <= `steps` ({self.steps}), got {self.random_steps}: nothing would be learned.",

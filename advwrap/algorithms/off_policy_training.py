@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from tensordict import TensorDictBase
+from torch import nn
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import RandomSampler
@@ -95,7 +96,9 @@ class OffPolicyTraining:
         self.trainer = self._trainer()
         self.best = None
         if score is not None:
-            self.best = KeepBest(self.learner.loss, lambda: score(self.agent()), every=config.evaluate_every)
+            agent = nn.ModuleList([self.learner.loss, self.normaliser])
+            every, first = config.evaluate_every, config.evaluate_from
+            self.best = KeepBest(agent, lambda: score(self.agent()), every=every, first=first)
         self.log = LogBook(out)
         self._hooks()
         self.checkpoint = None if out is None else Checkpoint(out / "last.pt", self._parts())

@@ -151,4 +151,5 @@ def smaller(config: OffPolicy, *, steps: int) -> OffPolicy:
         steps=steps,
         random_steps=min(max(int(config.random_steps * share), config.frames_per_batch), steps),
         evaluate_every=max(int(config.evaluate_every * share), config.frames_per_batch),
+        evaluate_from=int(config.evaluate_from * share),
     )

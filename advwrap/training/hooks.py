@@ -78,6 +78,7 @@ class KeepBest:
         module: The module whose `state_dict` is kept.
         score: Measures the present agent; higher is better.
         every: Frames between two measurements.
+        first: Frames before the first one; by default `every`.
 
     Example:
         >>> import torch
@@ -92,7 +93,7 @@ class KeepBest:
         (True, 10, [(10, 5.0), (20, 3.0)])
     """
 
-    def __init__(self, module: nn.Module, score: Callable[[], float], *, every: int) -> None:
+    def __init__(self, module: nn.Module, score: Callable[[], float], *, every: int, first: int = 0) -> None:
         self.module = module
         self.score = score
         self.every = every
@@ -100,7 +101,7 @@ class KeepBest:
         self.at = 0
         self.history: list[tuple[int, float]] = []
         self._weights: dict[str, Any] = {}
-        self._next = every
+        self._next = first or every
 
     def register(self, trainer: Trainer) -> None:
         """Measure while this trainer trains."""

@@ -251,6 +251,22 @@ def test_the_best_weights_so_far_are_remembered(tmp_path: Path) -> None:
     assert [frames for frames, _ in agent.card["history"]] == [40, 80, 120, 160, 200]
 
 
+def test_what_is_kept_is_what_was_measured() -> None:
+    """Its statistics of the observations too; and nothing is measured before `evaluate_from`."""
+    config = replace(TRAININGS["TD3"], evaluate_every=40, evaluate_from=80)
+    measured: list[str] = []
+
+    def score(agent: TrainedAgent) -> float:
+        measured.append(agent.digest())
+        return -len(measured)
+
+    agent = config.train(score=score)
+    assert [frames for frames, _ in agent.card["history"]] == [80, 120, 160, 200]
+    assert agent.card["kept"] == 80
+    assert agent.digest() == measured[0]
+    assert len(set(measured)) == 4
+
+
 def test_another_start_is_refused(tmp_path: Path) -> None:
     config = TRAININGS["TD3"]
     first, second = (replace(config, seed=seed, steps=41).train() for seed in (0, 1))
