@@ -61,8 +61,8 @@ def ablation() -> Experiment:
 def hopper() -> Experiment:
     """Two hundred thousand steps, two seeds; networks and batches of half the usual size, for half the time.
 
-    TD3's return on Hopper goes up and down to the end. Of every agent the weights of the last quarter are kept that have
-    the best natural return on ten episodes of their own: no attack has a say in the choice.
+    TD3's return on Hopper goes up and down to the end. Of every agent those weights of the last quarter are kept that
+    have the best natural return on ten episodes of their own: no attack has a say in the choice.
     """
 
     def long(learner: type[OffPolicy], *arguments: object, **options: object) -> OffPolicy:

@@ -102,7 +102,7 @@ class OffPolicy(ABC):
         check(self.random_steps >= 0, f"`random_steps` must be >= 0, got {self.random_steps}.")
         check(
             0 <= self.evaluate_from <= self.steps,
-            f"`evaluate_from` must be in [0, steps ({self.steps})], got {self.evaluate_from}: nothing would be measured.",
+            f"`evaluate_from` must be in [0, {self.steps}], from nothing to `steps`, got {self.evaluate_from}.",
         )
         check(
             self.random_steps <= self.steps,
