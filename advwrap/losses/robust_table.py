@@ -31,8 +31,9 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
     L_U   = mean sum_i l(U_i(s, a), r + gamma (1 - terminated) W'(s'))
     L_pi  = - mean (1 - p) sum_a pi(a|s) min_j U_j(s, a)
 
-    with the executed action a. Where the policy is not obeyed, it has nothing to learn: the minimum over all actions
-    has no gradient for it. For p = 0 this is the nominal value.
+    with the executed action a. Actions that the actor's mask forbids are nobody's to choose, in the minimum neither.
+    Where the policy is not obeyed, it has nothing to learn: the minimum over all actions has no gradient for it. For
+    p = 0 this is the nominal value.
 
     With ``greedy=True`` pi(. | s) is all on the policy's first choice: what a `QValueActor` plays. Then there is no
     actor to train, and an agent that is greedy on U itself learns the max-min value, a robust deep Q-network: its
@@ -114,8 +115,8 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
         """The losses of one batch."""
         p, following = present(self.probability), tensordict.get("next")
         with torch.no_grad():
-            next_probs, next_least = self._probs(following), self._least(following, self.target_qvalue_network_params)
-            worst_next = (1 - p) * (next_probs * next_least).sum(-1) + p * next_least.amin(-1)
+            obeyed, replaced = self._values(following, self._least(following, self.target_qvalue_network_params))
+            worst_next = (1 - p) * obeyed + p * replaced
         reward, ended = (self.reading.number(following, name) for name in ("reward", "terminated"))
         target = reward + self.gamma * (1 - ended.to(reward.dtype)) * worst_next
         tables = live_tables(self.qvalue_network, self.qvalue_network_params, self.reading.at_truth(tensordict))
@@ -123,9 +124,8 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
         executed = self.reading.entry(tensordict, "action").reshape(tables.shape[1:]).to(tables.dtype)
         values = (tables * executed).sum(-1)
         error = distance_loss(values, target.expand_as(values), self.loss_function).sum(0)
-        least = tables.detach().amin(0)
-        played = (self._probs(tensordict) * least).sum(-1)
-        taken = (played - least.amin(-1)).detach()
+        played, worst = self._values(tensordict, tables.detach().amin(0))
+        taken = (played - worst).detach()
         return TensorDict(
             {
                 "loss_robust_qvalue": weighted_mean(error, tensordict),
@@ -136,12 +136,13 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
             [],
         )
 
-    def _probs(self, part: TensorDictBase) -> Tensor:
-        """pi(. | s) at the truth, [N, n]."""
+    def _values(self, part: TensorDictBase, least: Tensor) -> tuple[Tensor, Tensor]:
+        """What the policy's choice is worth at the truth, and the worst choice that no mask forbids, [N] each."""
         law = self.policy.law(self.reading.state(part), self.reading.rows(part))
         if not isinstance(law, CategoricalLaw):
             raise TypeError(f"`actor` must be categorical, got {self.policy}. Fix: RobustCriticLoss.")
-        return F.one_hot(law.mode(), law.logits.shape[-1]).to(law.logits.dtype) if self.greedy else law.probs
+        probs = F.one_hot(law.mode(), law.logits.shape[-1]).to(law.logits.dtype) if self.greedy else law.probs
+        return (probs * least).sum(-1), least.masked_fill(~law.allowed, float("inf")).amin(-1)
 
     def _least(self, part: TensorDictBase, params: TensorDictParams) -> Tensor:
         """min_j U_j(s, .), [N, n]."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from advwrap.attacks import Attack
 from advwrap.attacks.copies import memory
 from advwrap.clock import EpisodeClock
+from advwrap.errors import check
 from advwrap.past import Past
 from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.wrappers.entry import AnySpace
@@ -40,6 +41,8 @@ class Injection:
         bounds: The valid range.
         device: Where the attack computes.
         what: The name of the rows in error messages.
+        masked: Whether an "action_mask" beside the rows says which indices may be chosen. Where the attack chooses
+            another, nothing is changed.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class Injection:
         bounds: Bounds = UNBOUNDED,
         device: torch.device | str = _CPU,
         what: str = "observation",
+        masked: bool = False,
     ) -> None:
         self.space = space
         self.clock = clock
         self.bounds = bounds
         self.device = torch.device(device)
         self.what = what
+        self._masked = masked
         self._float = space.dtype is not None and space.dtype.kind == "f"
         self._working = _working_dtype(space)
         self._lowest, self._end = _indices(space)
@@ -128,7 +133,10 @@ class Injection:
             result = self._on_rows(working, self.bounds, self.clock.streams(who))
         if result is None:
             result = self._on_tensors(working, known, who)
-        return result if self._working is None else self._integers(clean, result, working)
+        if self._working is not None:
+            result = self._integers(clean, result, working)
+        mask = known.get("action_mask") if self._masked and known else None
+        return result if mask is None else self._allowed(clean, result, mask.numpy())
 
     def _on_tensors(self, working: Array, known: Surroundings | None, who: Array | None) -> Array:
         rows = torch.from_numpy(working)
@@ -162,6 +170,16 @@ class Injection:
                 "Fix: an `ActionSet` of valid actions."
             )
         return result.astype(clean.dtype)
+
+    def _allowed(self, intended: Array, chosen: Array, mask: Array) -> Array:
+        indices = self._end - self._lowest
+        check(
+            mask.shape == (len(intended), indices),
+            f"`action_mask` must have an entry for each of the {indices} actions of {self.space}, "
+            f"got shape {mask.shape[1:]}.",
+        )
+        fine = mask.astype(bool)[np.arange(len(chosen)), chosen - self._lowest]
+        return np.where(fine, chosen, intended)
 
     def _nan(self, clean: Array) -> str:
         bad = [row for row, values in enumerate(clean) if np.isnan(values).any()]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
+from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
-from torchrl.modules import MLP, QValueActor, ValueOperator
+from torchrl.modules import MLP, MaskedCategorical, ProbabilisticActor, QValueActor, ValueOperator
 from torchrl.objectives import SoftUpdate
 
 from advwrap.losses import RobustTableLoss
@@ -85,6 +86,41 @@ def test_closed_form(p: float) -> None:
     played = (probs * online.amin(0)).sum(1)[s]
     torch.testing.assert_close(found["loss_robust_actor"].detach(), -(1 - p) * played.mean())
     torch.testing.assert_close(found["action_damage"], (played - online.amin(0).amin(1)[s]).mean())
+
+
+def test_forbidden_actions_are_no_worst_case() -> None:
+    """Each state forbids another action, the one with the least value: neither target nor damage know of it."""
+    p = 0.25
+    net = TensorDictModule(nn.Linear(STATES, ACTIONS, bias=False, dtype=torch.float64), ["observation"], ["logits"])
+    keys = {"logits": "logits", "mask": "action_mask"}
+    actor = ProbabilisticActor(net, in_keys=keys, distribution_class=MaskedCategorical)
+    tables = nn.Sequential(nn.Linear(STATES, ACTIONS, bias=False, dtype=torch.float64))
+    operator = ValueOperator(tables, in_keys=["observation"], out_keys=["action_value"])
+    loss = RobustTableLoss(actor, operator, probability=p, gamma=0.9, num_qvalue_nets=2)
+    SoftUpdate(loss, tau=0.25)
+    forbidden, worths, data = {}, {}, batch()
+    for name, seed in (("qvalue_network_params", 1), ("target_qvalue_network_params", 2)):
+        values = draw(2, ACTIONS, STATES, seed=seed)
+        getattr(loss, name).data["module", "0", "weight"].copy_(values)
+        worths[name] = values.amin(0).mT  # [S, A]
+        forbidden[name] = worths[name].argmin(1)
+    for part, name in ((data, "qvalue_network_params"), (data["next"], "target_qvalue_network_params")):
+        state = part["observation"].argmax(-1)
+        part["action_mask"] = ~nn.functional.one_hot(forbidden[name], ACTIONS).bool()[state]
+
+    def worth(part: TensorDict, name: str) -> tuple[Tensor, Tensor]:
+        state, mask = part["observation"].argmax(-1), part["action_mask"]
+        probs = net.module.weight.detach().mT[state].masked_fill(~mask, -torch.inf).softmax(-1)
+        least = worths[name][state]
+        return (probs * least).sum(1), torch.where(mask, least, torch.inf).amin(1)
+
+    obeyed, replaced = worth(data["next"], "target_qvalue_network_params")
+    aim = data["next", "reward"][:, 0] + 0.9 * ~data["next", "terminated"][:, 0] * ((1 - p) * obeyed + p * replaced)
+    executed = draw(2, ACTIONS, STATES, seed=1).mT[:, data["observation"].argmax(-1), data["action"].argmax(-1)]
+    found = loss(data)
+    torch.testing.assert_close(found["loss_robust_qvalue"].detach(), (executed - aim).square().sum(0).mean())
+    played, worst = worth(data, "qvalue_network_params")
+    torch.testing.assert_close(found["action_damage"], (played - worst).mean())
 
 
 def test_the_policy_learns_what_it_can_decide() -> None:

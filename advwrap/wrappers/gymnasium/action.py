@@ -23,7 +23,8 @@ class AdversarialAction(Attacked):
     """The environment executes a perturbed action instead of the one that the agent chose.
 
     The radius of a ball is in the units of the action: 0.1 of a torque in [-1, 1] is 0.1. Discrete
-    actions are replaced by another of an `ActionSet`.
+    actions are replaced by another of an `ActionSet`, never by one that an ``"action_mask"`` in the
+    observation or in the info forbids.
 
     Reads: the true observation, as ``context["observation"]`` of the attack (what
     ``LowValue(critic=q)`` asks for), and the entries of a Dict observation.

@@ -159,6 +159,8 @@ class AdversarialObs(Observing, BaseWrapper):  # type: ignore[misc]
 class AdversarialAction(Acting, BaseWrapper):  # type: ignore[misc]
     """The environment executes perturbed actions of some or all agents.
 
+    Discrete actions are replaced by another of an `ActionSet`, never by one that the agent's action mask forbids.
+
     Reads: the true observation of the agent, as ``context["observation"]`` of the attack.
     Writes: ``infos[agent]["action"]``, what the agent last intended, and
     ``infos[agent]["executed_action"]``, what the environment received.

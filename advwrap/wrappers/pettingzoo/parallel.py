@@ -98,6 +98,8 @@ class AdversarialObs(Observing, BaseParallelWrapper):  # type: ignore[misc]
 class AdversarialAction(Acting, BaseParallelWrapper):  # type: ignore[misc]
     """The environment executes perturbed actions of some or all agents.
 
+    Discrete actions are replaced by another of an `ActionSet`, never by one that the agent's action mask forbids.
+
     Agents with the same attack and the same spaces are attacked in one batched call.
 
     Reads: the true observations, as ``context["observation"]`` of the attack.

@@ -24,7 +24,8 @@ class AdversarialAction(Attacked):
     """The environments execute perturbed actions: one batched attack per step for all of them.
 
     Row by row the same numbers as `advwrap.wrappers.gymnasium.AdversarialAction` in each of them.
-    An action that is ignored because its environment only resets (NEXT_STEP) is not attacked.
+    An action that is ignored because its environment only resets (NEXT_STEP) is not attacked, and
+    no action is replaced by one that an ``"action_mask"`` forbids.
 
     Reads: the true observations, as ``context["observation"]`` of the attack.
     Writes: ``infos["action"]`` and ``infos["executed_action"]``, [N, ...], at every step.
