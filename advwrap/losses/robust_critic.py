@@ -53,7 +53,8 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
             trains, or nobody: `next_action` then says what it does.
         qvalue: The network of U, a `ValueOperator` of the clean observation and the action, or a list of them.
         within: Where the perturbation may live, in units of the action.
-        bounds: The valid range of executed actions.
+        bounds: The valid range of executed actions. An action of the policy that is outside already is not moved
+            further out.
         solver: From a critic to the attack; ``partial(worst_action, within=within, restarts=1)`` by default.
         next_action: From ``batch["next"]`` to a', [B, A]; mu(s') of the live policy by default. TD3 hands its smoothed
             target action.
