@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -40,6 +41,7 @@ def evaluate_suite(
     """Every agent without an attack, and under every attack of the suite at every radius.
 
     Every agent plays in its own normalised environment; episode i of every cell starts from ``reset(seed=seed + i)``.
+    A process computes in one thread, whatever torch was told: small networks are slower with more, and sums differ.
 
     Args:
         agents: Trained on one task, by name.
@@ -78,7 +80,7 @@ def evaluate_suite(
     ]
     store = _Store(keep, provenance)
     done = {job: cell for job in jobs if (cell := store.find(job)) is not None}
-    with progress("evaluating", total=len(jobs) * episodes) as advance:
+    with one_thread(), progress("evaluating", total=len(jobs) * episodes) as advance:
         advance(len(done) * episodes)
         for job, cell in _measured([job for job in jobs if job not in done], workers, advance):
             store.put(job, cell)
@@ -157,6 +159,17 @@ def _measured(jobs: Sequence[_Job], workers: int, advance: Advance) -> Iterator[
 
 def _silently(job: _Job) -> Cell:
     return job.measure(lambda episodes: None)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """In here torch computes in one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def quiet_worker() -> None:

@@ -175,6 +175,23 @@ def test_processes_change_nothing() -> None:
     assert evaluate_suite(agents, suite, [0.1], episodes=1, workers=2).cells == alone.cells
 
 
+def test_torch_computes_in_one_thread_meanwhile() -> None:
+    seen: list[int] = []
+
+    class Threads(Counting):
+        def __call__(self, agent: TrainedAgent, epsilon: float) -> Noise:
+            seen.append(torch.get_num_threads())
+            return super().__call__(agent, epsilon)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        evaluate_suite({"a": agent()}, Threads([]), [0.1], episodes=1)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
