@@ -35,6 +35,8 @@ from advwrap.algorithms import (
 from advwrap.algorithms.description import described
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.algorithms.off_policy_training import OffPolicyTraining, kept
+from advwrap.training.surgery import pcgrad, protect_first
+from advwrap.victims.tensordict_critic import LossCritic
 from advwrap.wrappers import ActionAdversary
 
 TASK = "InvertedDoublePendulum-v5"
@@ -74,6 +76,16 @@ def prepared(defence: Defence) -> TensorDict:
     for stage in training.update.prepare:
         batch = stage(batch)
     return batch
+
+
+def replayed(features: int, action: torch.Tensor) -> TensorDict:
+    """Replayed transitions, a quarter of which end their episode."""
+    rows, generator = len(action), torch.Generator().manual_seed(0)
+    state, following = (torch.randn(rows, features, generator=generator) for _ in "12")
+    ended = torch.arange(rows)[:, None] % 4 == 0
+    reward = torch.randn(rows, 1, generator=generator)
+    after = {"raw_observation": following, "reward": reward, "terminated": ended, "done": ended}
+    return TensorDict({"raw_observation": state, "action": action, "next": TensorDict(after, [rows])}, [rows])
 
 
 def moved(part: TensorDict) -> float:
@@ -358,6 +370,73 @@ def test_what_is_executed_in_the_collection_is_what_the_learner_is_told() -> Non
     found = robust.robust(rows["clean_observation"], executed.reshape(-1, 1)).amin(0)
     assert (found <= value).all()
     assert (found < value)[moved.flatten() > 0].all()
+
+
+@pytest.mark.parametrize("lower", [0, 1])
+def test_what_is_executed_in_the_collection_is_worst_by_both_robust_critics(lower: int) -> None:
+    """The lower of the live twins falls to the right, the other one to the left; their targets the other way."""
+    config = TD3("Pendulum-v1", OAPI(0.25, adversarial_ratio=1.0), **{**TINY, "random_steps": 0, "hidden": ()})
+    training = OffPolicyTraining(config)
+    (robust,) = training.hardening.losses
+    for params, sign in ((robust.qvalue_network_params, 1.0), (robust.target_qvalue_network_params, -1.0)):
+        params.data.apply_(torch.zeros_like)
+        weight, bias = (params.data["module", "0", name] for name in ("weight", "bias"))
+        weight[:, 0, -1], weight[lower, 0, -1], bias[lower] = sign, -sign, -10.0
+    batch = next(iter(training.trainer.collector))
+    torch.testing.assert_close(batch["executed_action"], (batch["action"] + 0.5).clamp(max=2.0))
+
+
+RULES = {"pcgrad": pcgrad, "nominal": protect_first, "none": torch.add}
+
+
+@pytest.mark.parametrize("at_worst", [True, False])
+@pytest.mark.parametrize("surgery", RULES)
+def test_the_gradient_of_oa_pis_actor(surgery: str, at_worst: bool) -> None:
+    """rule(omega grad of -Q_1(s, mu), (1 - omega) grad of -U_1(s, mu + d)), of two objectives that disagree."""
+    omega = 0.3
+    config = TD3(TASK, OAPI(EPSILON, omega=omega, surgery=surgery, at_worst=at_worst), **TINY)
+    training = OffPolicyTraining(config)
+    (robust,) = training.hardening.losses
+    weights = robust.qvalue_network_params.data
+    weights.apply_(lambda weight: weight + 0.1 * torch.randn_like(weight))
+    weights["module", "4"].apply_(torch.neg)  # about -Q
+    batch = replayed(9, torch.rand(32, 1))
+    found, _ = training.update.gradients(batch)
+    every = {id(p): g for p, g in zip(training.update.params, found, strict=True)}
+    actor = list(training.learner.actor.parameters())
+    for stage in training.update.prepare:
+        batch = stage(batch)
+    state, intended = batch["clean_observation"], training.learner.actor(batch.copy())["action"]
+    executed = intended
+    if at_worst:
+        worst = robust.attack(intended.detach(), context={"observation": state}, bounds=robust.bounds)
+        executed = torch.where(worst.abs() < 1, intended + (worst - intended).detach(), worst)
+        assert not torch.allclose(executed, intended)
+    nominal = -LossCritic(training.learner.loss, member=0)(state, intended).mean()
+    opposed = -LossCritic(robust, member=0)(state, executed).mean()
+    g, h = (
+        torch.cat([part.flatten() for part in torch.autograd.grad(term, actor, retain_graph=True)])
+        for term in (omega * nominal, (1 - omega) * opposed)
+    )
+    assert -0.999 < float(torch.cosine_similarity(g, h, dim=0)) < -0.1
+    torch.testing.assert_close(torch.cat([every[id(p)].flatten() for p in actor]), RULES[surgery](g, h))
+
+
+@pytest.mark.parametrize("learner", [SAC, TD3, DiscreteSAC])
+def test_the_robust_critics_discount_as_the_learner_does(learner: type[OffPolicy]) -> None:
+    """Reward 1, nothing now and 10 later whatever is executed: an error of 1 + 10 gamma, or 1 at the end."""
+    discrete = learner is DiscreteSAC
+    training = OffPolicyTraining(learner("CartPole-v1" if discrete else TASK, OAPI(EPSILON), gamma=0.5, **TINY))
+    (robust,) = training.hardening.losses
+    for params, level in ((robust.qvalue_network_params, 0.0), (robust.target_qvalue_network_params, 10.0)):
+        params.data.apply_(torch.zeros_like)
+        params.data["module", "4", "bias"].fill_(level)
+    batch = replayed(4, torch.eye(2).repeat(16, 1)) if discrete else replayed(9, torch.rand(32, 1))
+    batch["next", "reward"].fill_(1.0)
+    for stage in training.update.prepare:
+        batch = stage(batch)
+    error = robust(batch)["loss_robust_qvalue"].detach()
+    torch.testing.assert_close(error, torch.tensor(2 * (0.75 * 6.0**2 + 0.25 * 1.0**2)))  # of two critics
 
 
 def test_any_rule_for_the_gradients() -> None:

@@ -112,6 +112,48 @@ def test_replayed_rewards_are_in_the_present_unit(unit: float) -> None:
     assert set((seen[0] * unit).flatten().tolist()) <= set(kept.flatten().tolist())
 
 
+def test_what_is_replayed_is_what_was_executed() -> None:
+    """The policy's normal variable leaves the box, the task clips it."""
+    training, robust = linear(updates=1, actions=2)
+    batch = next(iter(training.trainer.collector))
+    with torch.no_grad():
+        training.gae(batch)
+    intended = batch["action"].reshape(-1, 6)
+    robust(batch)
+    torch.testing.assert_close(robust.buffer[:]["action"], intended.clamp(-1.0, 1.0))
+    assert float(intended.abs().max()) > 1.1
+
+
+def test_the_target_bootstraps_at_sampled_actions() -> None:
+    """As the policy plays them, and as the task executes them."""
+    training, robust = linear()
+    following = TensorDict({"observation": torch.zeros(4000, 17)}, [4000])
+    for scale in (0.1, 2.0):
+        training.scale.state_independent_scale.data.fill_(np.log(scale))
+        torch.manual_seed(0)
+        expected = training.actor.get_dist(following).sample().clamp(-1.0, 1.0)
+        torch.manual_seed(1)  # other samples of the same law
+        found = robust.loss.next_action(following)
+        torch.testing.assert_close(found.mean(0), expected.mean(0), atol=0.1 * scale, rtol=0)
+        torch.testing.assert_close(found.std(0), expected.std(0), atol=0, rtol=0.1)
+        assert float(found.abs().max()) <= 1.0
+
+
+def test_the_robust_critics_discount_as_ppo_does() -> None:
+    """Reward 1, nothing now and 10 later whatever is executed: an error of 1 + 10 gamma, or 1 at the end."""
+    training = PPOTraining(PPO("Pendulum-v1", gamma=0.5, hidden=(), advantage=RobustAdvantage(0.2), **SHORT))
+    assert training.robust is not None
+    loss, state = training.robust.loss, torch.randn(32, 3)
+    for params, level in ((loss.qvalue_network_params, 0.0), (loss.target_qvalue_network_params, 10.0)):
+        params.data.apply_(torch.zeros_like)
+        params.data["module", "0", "bias"].fill_(level)
+    seen = {"observation": state, "clean_observation": state}
+    ended = torch.arange(32)[:, None] % 4 == 0
+    after = TensorDict({**seen, "reward": torch.ones(32, 1), "terminated": ended, "done": ended}, [32])
+    error = loss(TensorDict({**seen, "action": torch.zeros(32, 1), "next": after}, [32]))["loss_robust_qvalue"].detach()
+    torch.testing.assert_close(error, torch.tensor(2 * (0.75 * 6.0**2 + 0.25 * 1.0**2)))  # of two critics
+
+
 @pytest.mark.slow
 def test_it_stays_away_from_the_cliff() -> None:
     """Executed up to 0.4 further on than PPO plays is beyond the edge at 0.9, that is -5. OA-PPO keeps the distance.

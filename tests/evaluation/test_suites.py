@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from tensordict import TensorDict
 from torch import nn
+from torchrl.modules import MLP, ValueOperator
+from torchrl.objectives import SoftUpdate
 
 from advwrap import PGD, Bounds, Identity, LinfBall, LowValue, Noise
 from advwrap.algorithms import PPO, SAC
@@ -23,6 +26,7 @@ from advwrap.evaluation import (
     ObservationSuite,
     Provenance,
     Results,
+    action_makers,
     evaluate_suite,
     markdown,
 )
@@ -32,8 +36,9 @@ from advwrap.evaluation.action_makers import ANY_ACTION, FAULTS, Fault, LearnedA
 from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan, Uniform
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
 from advwrap.evaluation.suites import GradientSuite
-from advwrap.losses import RobustCriticTraining, RobustSarsa, SarsaTraining, ShuffledSarsa
+from advwrap.losses import RobustCriticLoss, RobustCriticTraining, RobustSarsa, SarsaTraining, ShuffledSarsa
 from advwrap.training import KINDS, Normaliser, TrainedAgent
+from advwrap.victims.tensordict_critic import LossCritic
 from advwrap.wrappers import AdversarialAction
 
 
@@ -348,6 +353,37 @@ class TestActions:
             generator=generator,
         )
         assert torch.allclose(executed.abs(), torch.full_like(executed, 0.5), atol=0.02)
+
+    @pytest.mark.parametrize(
+        ("maker", "expected"), [(LowestAction(), 0.0), (LowestRobustAction(), -0.5)], ids=["Min-Q", "Min-OA-Q"]
+    )
+    def test_which_adversary_fitted_critics_expect(
+        self, maker: AttackMaker, expected: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """None for Min-Q, the worst action of the ball for Min-OA-Q. A quarter of [-2, 2] is 0.5; Q(s, a) = a."""
+        fits: list[tuple[TensorDict, RobustCriticLoss]] = []
+
+        def fit(batches: Iterator[TensorDict], policy: object, *, training: object, **options: Any) -> LossCritic:
+            value = ValueOperator(MLP(4, 1, depth=0), in_keys=["observation", "action"])
+            value.module[0].weight.data.copy_(torch.tensor([[0.0, 0.0, 0.0, 1.0]]))
+            loss = RobustCriticLoss(None, value, next_action=lambda _: torch.zeros(16, 1), **options)
+            SoftUpdate(loss, tau=0.5)
+            fits.append((next(batches), loss))
+            return LossCritic(loss)
+
+        monkeypatch.setattr(action_makers, "fit_robust_critic", fit)
+        limit = torch.full((1,), 2.0)
+        one = replace(agent("free-scale"), low=-limit, high=limit)
+        attack = maker(one, 0.25)
+        ((played, loss),) = fits
+        box = loss.bounds.low, loss.bounds.high, loss.within.radius
+        assert [float(size) for size in box] == [-2.0, 2.0, 0.5]
+        intended, generator = torch.zeros(16, 1), torch.Generator().manual_seed(0)
+        asked = {"context": {"observation": torch.zeros(16, 3)}, "bounds": loss.bounds, "generator": generator}
+        torch.testing.assert_close(loss.target_attack(intended, **asked), torch.full((16, 1), expected))
+        torch.testing.assert_close(attack(intended, **asked), torch.full((16, 1), -0.5))
+        moved = (played["action"] - one.act(played["observation"])).abs()
+        assert 0.45 < float(moved.max()) <= 0.5 + 1e-6
 
     @pytest.mark.parametrize(
         ("make", "said"),
