@@ -19,7 +19,7 @@ from advwrap.evaluation.selection import SELECTION_SEED, mean_return
 from advwrap.losses import RobustSarsa, SarsaTraining, ShuffledSarsa, sarsa_batches, scan_robust_sarsa
 from advwrap.objectives import ActionShift, LowValue
 from advwrap.sets import LinfBall
-from advwrap.training import ReturnScale, TrainedAgent
+from advwrap.training import KINDS, ReturnScale, TrainedAgent
 from advwrap.wrappers import AttackerKind
 
 
@@ -91,7 +91,7 @@ class LowestValue:
 
 @dataclass(frozen=True)
 class BlackBox:
-    """A search for the largest shift of the action: knows only the policy's answers.
+    """A search for the largest shift of the action, of discrete ones of their probabilities: knows only the answers.
 
     Args:
         tries: Queries per step of the environment.
@@ -105,7 +105,8 @@ class BlackBox:
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """`Search`."""
-        return Search(ActionShift(agent.act), within=LinfBall(epsilon), strategy=Square(tries=self.tries))
+        answers = agent.policy if agent.kind is KINDS["categorical"] else agent.act
+        return Search(ActionShift(answers), within=LinfBall(epsilon), strategy=Square(tries=self.tries))
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,10 @@ def checked(eps: object, name: str = "eps") -> Epsilon:
         eps = torch.as_tensor(np.asarray(eps, dtype=np.float64))
     if isinstance(eps, Tensor):
         eps = eps.detach()
-        check(bool(torch.isfinite(eps).all()), f"`{name}` must be finite, got {eps}.")
-        check(bool((eps >= 0).all()), f"`{name}` must be >= 0, got {eps}.", fix="negate the objective, not the radius.")
+        finite, fix = torch.isfinite(eps), "negate the objective, not the radius."
+        if not bool((finite & (eps >= 0)).all()):  # to write a tensor takes longer than to attack with it
+            check(bool(finite.all()), f"`{name}` must be finite, got {eps}.")
+            check(False, f"`{name}` must be >= 0, got {eps}.", fix=fix)
         return eps.item() if eps.ndim == 0 else eps
     try:
         value = float(eps)  # type: ignore[arg-type]

@@ -92,6 +92,14 @@ def test_every_column_attacks_within_its_radius() -> None:
         assert 0 < min(cell.sizes) <= max(cell.sizes) <= 0.3 + 1e-6, column
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_usual_suite_attacks_every_kind_of_agent(kind: str) -> None:
+    one = agent(kind, env="CartPole-v1", features=4) if kind == "categorical" else agent(kind)
+    results = evaluate_suite({"a": one}, GradientSuite(), [0.3], episodes=1)
+    for cell in results.cells[1:]:
+        assert 0.2 < max(cell.sizes) <= 0.3 + 1e-6, cell.attack
+
+
 def test_discrete_agents_have_no_robust_sarsa_column() -> None:
     discrete = agent("categorical", env="CartPole-v1", features=4)
     assert "RS" not in SHORT.attacks(discrete)
