@@ -42,8 +42,9 @@ class EpisodeClock:
         >>> clock = EpisodeClock(rows=2)
         >>> clock.seed([0, 1])
         >>> clock.record(torch.tensor([True, False]))
-        >>> {name: count.tolist() for name, count in clock.context().items()}
-        {'episode_step': [1, 1], 'attacked_steps': [1, 0], 'agent_index': [0, 0], 'agent_count': [1, 1]}
+        >>> known = clock.context()
+        >>> known["episode_step"].tolist(), known["attacked_steps"].tolist()
+        ([1, 1], [1, 0])
     """
 
     def __init__(self, rows: int, *, salt: int = 0, agents: int = 1) -> None:
@@ -92,13 +93,16 @@ class EpisodeClock:
         return Streams(self._streams.keys[who]).at(self.step[who])
 
     def context(self, who: np.ndarray | None = None) -> dict[str, Tensor]:
-        """What the budgets read: step of the episode, attacked steps so far, agent and number of agents, int64."""
-        step, attacked, agent = self.step, self.attacked, self._agent_index
+        """What the budgets read, int64: step of the episode, attacked steps so far, a number that no other episode has,
+        agent and number of agents.
+        """
+        step, attacked, agent, keys = self.step, self.attacked, self._agent_index, self._streams.keys
         if who is not None:
-            step, attacked, agent = step[who], attacked[who], agent[who]
+            step, attacked, agent, keys = step[who], attacked[who], agent[who], keys[who]
         return {
             "episode_step": torch.from_numpy(step),
             "attacked_steps": torch.from_numpy(attacked),
+            "episode_key": torch.from_numpy(keys),
             "agent_index": agent,
             "agent_count": self._agent_count[: len(agent)],
         }

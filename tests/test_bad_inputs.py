@@ -50,6 +50,7 @@ from advwrap import (
     SeekAction,
     Square,
     WeightedSum,
+    WholeEpisodes,
     WithProbability,
     Worst,
 )
@@ -195,9 +196,16 @@ def test_too_many_corners():
         Search(LOW, within=BALL, strategy=Corners())(torch.zeros(1, 20))
 
 
-@pytest.mark.parametrize("name", ["episode_step", "attacked_steps", "agent_index"])
-def test_budget_that_nobody_counts(name):
-    budget = {"episode_step": EveryNth(2), "attacked_steps": AtMost(1), "agent_index": OnlyAgents(0)}[name]
+COUNTED = {
+    "episode_step": EveryNth(2),
+    "attacked_steps": AtMost(1),
+    "agent_index": OnlyAgents(0),
+    "episode_key": WholeEpisodes(0.5),
+}
+
+
+@pytest.mark.parametrize(("name", "budget"), COUNTED.items())
+def test_budget_that_nobody_counts(name, budget):
     with refused(ValueError, rf"needs '{name}' in the `context`, .* Fix: use it in AdversarialObs"):
         Gated(Identity(), budget)(CLEAN)
 

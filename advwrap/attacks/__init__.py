@@ -8,6 +8,7 @@ from advwrap.attacks.budgets import (
     EveryNth,
     GapAbove,
     OnlyAgents,
+    WholeEpisodes,
     WithProbability,
 )
 from advwrap.attacks.combinators import Confined, Gated, Mixture, Worst
@@ -55,6 +56,7 @@ __all__ = [
     "Steered",
     "Strategy",
     "Stuck",
+    "WholeEpisodes",
     "WithProbability",
     "Worst",
     "policy_direction",

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from advwrap.errors import check, check_integer
-from advwrap.randomness import Streams
+from advwrap.randomness import Streams, fold
 from advwrap.victims import AnyPolicy, Context, as_policy
 from advwrap.victims.laws import CategoricalLaw
+
+_EPISODE = 1 << 34
+"""Folded into the keys of episodes, whose own streams are the attacks'."""
 
 
 class Budget:
@@ -94,6 +97,39 @@ class WithProbability(Budget):
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """A coin per row."""
         return streams.chance(self.p).to(clean.device)
+
+
+@dataclass(frozen=True)
+class WholeEpisodes(Budget):
+    """Whole episodes, each with probability p: all of their steps, or none. Agents of one episode draw on their own.
+
+    Args:
+        p: In [0, 1].
+
+    Raises:
+        ValueError: If `p` is not in [0, 1]; when called, if nobody tells one episode from another.
+
+    Example:
+        >>> import gymnasium
+        >>> from advwrap import AdversarialObs, Gated, LinfBall, Noise, WholeEpisodes
+        >>> env = AdversarialObs(gymnasium.make("Pendulum-v1"), Gated(Noise(LinfBall(0.1)), WholeEpisodes(0.5)))
+        >>> def attacked(seed):
+        ...     seen, info = env.reset(seed=seed)
+        ...     return bool((seen != info["clean_observation"]).any())
+        >>> 30 < sum(attacked(seed) for seed in range(100)) < 70
+        True
+    """
+
+    p: float
+
+    def __post_init__(self) -> None:
+        check(0 <= self.p <= 1, f"`p` must be in [0, 1], got {self.p}.")
+
+    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
+        """A coin per episode, the same at each of its steps."""
+        key = count(context, "episode_key", self)
+        keys = key.numpy() if key.device.type == "cpu" else key
+        return Streams(fold(keys, _EPISODE)).chance(self.p).to(clean.device)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from advwrap import (
     Noise,
     OnlyAgents,
     RandomVertex,
+    WholeEpisodes,
     WithProbability,
     Worst,
 )
@@ -74,6 +75,42 @@ def test_probability_is_per_row_and_step(p):
         assert (drawn.mean(0) - p).abs().max() < 0.12  # every row
         together = (drawn[:, 0] * drawn[:, 1]).mean()
         assert abs(together - p * p) < 0.05  # neighbours do not decide together
+
+
+@pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
+def test_whole_episodes_are_attacked_or_left_alone(p):
+    """All steps alike; other rows, and other episodes of a row, decide anew."""
+    clock, gated, attacked = EpisodeClock(40), Gated(VERTEX, WholeEpisodes(p)), []
+    clock.seed(range(40))
+    for _ in range(10):
+        steps = []
+        for _ in range(3):
+            clean = torch.zeros(40, 1)
+            moved = (gated(clean, context=clock.context(), generator=clock.streams()) != clean).any(1)
+            clock.record(moved)
+            steps.append(moved)
+        assert (torch.stack(steps) == steps[0]).all()
+        attacked.append(steps[0])
+        clock.start()
+    drawn = torch.stack(attacked).float()
+    assert abs(drawn.mean() - p) < 0.06
+    if 0 < p < 1:
+        assert len(drawn.mT.unique(dim=0)) > 30  # rows do not decide together
+        assert abs((drawn[1:] * drawn[:-1]).mean() - p * p) < 0.06  # nor does an episode follow the one before
+
+
+def test_nested_and_for_some_rows_an_episode_stays_the_same():
+    clock, inner = EpisodeClock(20), Gated(VERTEX, WholeEpisodes(0.5))
+    clock.seed(range(20))
+    drawn = []
+    for step in range(6):
+        attack = Gated(inner, EveryNth(2)) if step % 2 == 0 else inner
+        clean = torch.zeros(20, 1)
+        moved = (attack(clean, context=clock.context(), generator=clock.streams()) != clean).any(1)
+        clock.record(moved)
+        drawn.append(moved)
+    assert 0 < drawn[0].sum() < 20
+    assert all(torch.equal(moved, drawn[0]) for moved in drawn)
 
 
 def test_a_step_that_changes_nothing_is_not_spent():

@@ -7,7 +7,7 @@ import torch
 from torchrl.envs import Compose, EnvBase, GymWrapper, PettingZooWrapper, SerialEnv, TransformedEnv
 
 import advwrap
-from advwrap import AtMost, EveryNth, Gated, LinfBall, Mixture, Noise, RandomVertex, WithProbability
+from advwrap import AtMost, EveryNth, Gated, LinfBall, Mixture, Noise, RandomVertex, WholeEpisodes, WithProbability
 from advwrap.clock import ACTIONS, EpisodeClock
 from advwrap.modules.rows import beside
 from advwrap.transforms import AdversarialAction, AdversarialObs
@@ -18,6 +18,7 @@ ATTACKS = {
     "noise": Noise(LinfBall(0.5)),
     "vertex": RandomVertex(LinfBall(0.5)),
     "coins": Gated(Noise(LinfBall(0.5)), WithProbability(0.5)),
+    "coins per episode": Gated(Noise(LinfBall(0.5)), WholeEpisodes(0.5)),
     "budget": Gated(Noise(LinfBall(0.5)), AtMost(2) | EveryNth(3)),
     "mixture": Mixture((0.3, Noise(LinfBall(0.5))), (0.7, RandomVertex(LinfBall(0.1)))),
 }

@@ -20,6 +20,7 @@ from advwrap import (
     Mixture,
     Noise,
     RandomVertex,
+    WholeEpisodes,
     WithProbability,
 )
 from tests.wrappers.environments import Still, StillTogether
@@ -28,6 +29,7 @@ ATTACKS = {
     "noise": Noise(LinfBall(0.5)),
     "vertex": RandomVertex(LinfBall(0.5)),
     "coins": Gated(Noise(LinfBall(0.5)), WithProbability(0.5)),
+    "coins per episode": Gated(Noise(LinfBall(0.5)), WholeEpisodes(0.5)),
     "budget": Gated(Noise(LinfBall(0.5)), AtMost(2) | EveryNth(3)),
     "mixture": Mixture((0.3, Noise(LinfBall(0.5))), (0.7, RandomVertex(LinfBall(0.1)))),
 }
