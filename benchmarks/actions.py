@@ -87,7 +87,7 @@ def hopper() -> Experiment:
 
     methods = {
         "td3": long(TD3),
-        "oa-td3": long(TD3, OAPI(0.2, ramp=(0.5, 0.75), adversarial_ratio=0.5)),
+        "oa-td3": long(TD3, OAPI(0.15, omega=0.6, ramp=(0.5, 0.75), adversarial_ratio=0.25)),
         "nr-td3": long(ActionRobustTD3, game="noisy"),
         "pr-td3": long(ActionRobustTD3, game="probabilistic"),
     }
