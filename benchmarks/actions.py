@@ -91,7 +91,7 @@ def hopper() -> Experiment:
         "nr-td3": long(ActionRobustTD3, game="noisy"),
         "pr-td3": long(ActionRobustTD3, game="probabilistic"),
     }
-    return Experiment(methods, (0, 1), attacks(50_000, 0.1, 0.2, 0.3), score=mean_return)
+    return Experiment(methods, (0, 1), attacks(50_000, 0.05, 0.1, 0.15), score=mean_return)
 
 
 def attacks(steps: int, *epsilons: float) -> Mapping[str, Attacks]:
