@@ -51,3 +51,22 @@ def check_integer(name: str, value: object, *, least: int, fix: str | None = Non
     """
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     check(whole and value >= least, f"`{name}` must be an integer >= {least}, got {value!r}.", fix=fix)  # type: ignore[operator]
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise a `ValueError` unless `value` is in [0, 1].
+
+    Args:
+        name: The argument.
+        value: What was given for it, a number or a tensor of one.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_fraction("p", 1.5)
+        Traceback (most recent call last):
+        ...
+        ValueError: `p` must be in [0, 1], got 1.5.
+    """
+    check(bool(0 <= value <= 1), f"`{name}` must be in [0, 1], got {value}.")

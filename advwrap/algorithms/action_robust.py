@@ -13,10 +13,9 @@ import torch
 from tensordict.nn import TensorDictModule, TensorDictSequential
 from torch import Tensor, nn
 
-from advwrap.algorithms.defence import check_share
 from advwrap.algorithms.oapi import OAPI
 from advwrap.algorithms.td3 import TD3
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.training.agent_networks import ToBox, mlp
 
 
@@ -70,7 +69,7 @@ class ActionRobustTD3(TD3):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("alpha", self.alpha)
+        check_fraction("alpha", self.alpha)
         check(self.game in GAMES, f"`game` must be one of {', '.join(GAMES)}, got {self.game!r}.")
         check(
             not isinstance(self.defence, OAPI),

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from advwrap.algorithms.defence import Batches, Hardening, Learner, check_radius, check_share
+from advwrap.algorithms.defence import Batches, Hardening, Learner, check_radius
 from advwrap.algorithms.ppo import PPO
 from advwrap.algorithms.ppo_training import PPOTraining
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.attacks import Gated, WithProbability
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.modules import Perturb
 from advwrap.randomness import derived_seed
 from advwrap.sets import LinfBall
@@ -62,7 +62,7 @@ class Alternating:
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
         check(self.adversary_steps > 0, f"`adversary_steps` must be > 0, got {self.adversary_steps}.")
-        check_share("adversarial_ratio", self.adversarial_ratio)
+        check_fraction("adversarial_ratio", self.adversarial_ratio)
         check_regulariser(self)
         if isinstance(self.kind, type) or not hasattr(self.kind, "around"):
             raise TypeError(f"`kind` must be SARL() or PAAD(), got {self.kind!r}.")

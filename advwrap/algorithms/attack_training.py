@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp, check_share
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp
 from advwrap.attacks import PGD, Mixture, Noise
+from advwrap.errors import check_fraction
 from advwrap.modules import Perturb
 from advwrap.objectives import LowValue
 from advwrap.sets import LinfBall
@@ -40,7 +41,7 @@ class TrainingAttack:
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
-        check_share("kappa", self.kappa)
+        check_fraction("kappa", self.kappa)
         check_ramp("ramp", self.ramp)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:

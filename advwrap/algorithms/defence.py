@@ -185,11 +185,6 @@ def check_radius(epsilon: float) -> None:
     check(epsilon > 0, f"`epsilon` must be > 0, got {epsilon}.", fix="Undefended() (the command: sac) for no defence.")
 
 
-def check_share(name: str, share: float) -> None:
-    """Refuse a share or a probability outside [0, 1]."""
-    check(0 <= share <= 1, f"`{name}` must be in [0, 1], got {share}.")
-
-
 def check_ramp(name: str, ramp: tuple[float, float]) -> None:
     """Refuse what falls, or leaves the training."""
     check(len(ramp) == 2 and 0 <= ramp[0] <= ramp[1] <= 1, f"`{name}` must rise within [0, 1], got {ramp}.")

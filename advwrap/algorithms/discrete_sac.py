@@ -15,8 +15,9 @@ from torch import nn
 from torchrl.modules import MLP, OneHotCategorical, ProbabilisticActor, ValueOperator
 from torchrl.objectives import DiscreteSACLoss
 
-from advwrap.algorithms.defence import Learner, check_share
+from advwrap.algorithms.defence import Learner
 from advwrap.algorithms.off_policy import OffPolicy
+from advwrap.errors import check_fraction
 from advwrap.training.agent_networks import mlp
 
 
@@ -45,7 +46,7 @@ class DiscreteSAC(OffPolicy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("entropy_share", self.entropy_share)
+        check_fraction("entropy_share", self.entropy_share)
 
     def learner(self, observations: gym.spaces.Box, actions: gym.Space[Any]) -> Learner:
         """The networks and the loss.

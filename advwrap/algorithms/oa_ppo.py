@@ -18,9 +18,9 @@ from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.modules import MLP, ValueOperator
 
 from advwrap.algorithms.action_search import action_search, check_search
-from advwrap.algorithms.defence import adam, check_radius, check_share
+from advwrap.algorithms.defence import adam, check_radius
 from advwrap.attacks import Strategy
-from advwrap.errors import check, check_integer
+from advwrap.errors import check, check_fraction, check_integer
 from advwrap.losses import RobustCriticLoss
 from advwrap.losses.robust_critic import search_quality
 from advwrap.modules.streams import CallStreams, salted
@@ -88,7 +88,7 @@ class RobustAdvantage:
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
-        check_share("omega", self.omega)
+        check_fraction("omega", self.omega)
         check(0 < self.tau <= 1, f"`tau` must be in (0, 1], got {self.tau}.")
         check_coefficient("learning_rate", self.learning_rate, positive=True)
         for name in ("actions", "updates", "batch_size", "keep"):

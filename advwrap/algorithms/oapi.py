@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
 
 from advwrap.algorithms.action_search import action_search, check_search
-from advwrap.algorithms.defence import Batches, Hardening, Learner, between, check_radius, check_ramp, check_share
+from advwrap.algorithms.defence import Batches, Hardening, Learner, between, check_radius, check_ramp
 from advwrap.attacks import Attack, Gated, Identity, Strategy
 from advwrap.attacks.budgets import Budget
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
 from advwrap.losses.robust_critic import search_quality
 from advwrap.randomness import Streams
@@ -85,14 +85,14 @@ class OAPI:
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
-        check_share("omega", self.omega)
+        check_fraction("omega", self.omega)
         check(
             callable(self.surgery) or self.surgery in SURGERY,
             f"`surgery` must be one of {', '.join(SURGERY)}, or a function, got {self.surgery!r}.",
         )
         check_search(self)
         check_ramp("ramp", self.ramp)
-        check_share("adversarial_ratio", self.adversarial_ratio)
+        check_fraction("adversarial_ratio", self.adversarial_ratio)
 
     @classmethod
     def paper(cls, epsilon: float) -> OAPI:

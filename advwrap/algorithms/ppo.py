@@ -22,7 +22,7 @@ from gymnasium.vector import VectorEnv
 from advwrap.algorithms.description import described, named
 from advwrap.algorithms.oa_ppo import RobustAdvantage
 from advwrap.algorithms.ppo_training import PPOTraining
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.progress import progress
 from advwrap.training.agent_file import TrainedAgent
 from advwrap.training.checkpoint import Checkpoint, GlobalRandomness, SameTraining, Stateful
@@ -113,7 +113,7 @@ class PPO:
         for name in ("learning_rate", "clip", "initial_std"):
             check(getattr(self, name) > 0, f"`{name}` must be > 0, got {getattr(self, name)}.")
         check(0 < self.gamma <= 1, f"`gamma` must be in (0, 1], got {self.gamma}.")
-        check(0 <= self.gae_lambda <= 1, f"`gae_lambda` must be in [0, 1], got {self.gae_lambda}.")
+        check_fraction("gae_lambda", self.gae_lambda)
         check(self.entropy >= 0, f"`entropy` must be >= 0, got {self.entropy}.")
         check(self.seed >= 0, f"`seed` must be >= 0, got {self.seed}.")
         if not (self.normaliser is None or isinstance(self.normaliser, (Normaliser, Running))):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp, check_share
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.attacks import Gated, Noise, WithProbability
-from advwrap.errors import check_integer
+from advwrap.errors import check_fraction, check_integer
 from advwrap.sets import LinfBall
 from advwrap.targets import at_places, epsilon_worst
 
@@ -53,8 +53,8 @@ class ValtEps:
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
-        check_share("adversarial_ratio", self.adversarial_ratio)
-        check_share("kappa", self.kappa)
+        check_fraction("adversarial_ratio", self.adversarial_ratio)
+        check_fraction("kappa", self.kappa)
         check_ramp("ramp", self.ramp)
         check_integer("steps", self.steps, least=1)
         check_regulariser(self)

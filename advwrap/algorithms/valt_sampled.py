@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advwrap.algorithms.defence import Hardening, Learner, check_radius, check_share
+from advwrap.algorithms.defence import Hardening, Learner, check_radius
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.algorithms.virtual import check_soft, temperature_of, virtual
 from advwrap.attacks import Gated, WithProbability
-from advwrap.errors import check_integer
+from advwrap.errors import check_fraction, check_integer
 from advwrap.sets import LinfBall
 from advwrap.targets import SoftWorst
 
@@ -56,7 +56,7 @@ class ValtSampled:
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
-        check_share("adversarial_ratio", self.adversarial_ratio)
+        check_fraction("adversarial_ratio", self.adversarial_ratio)
         check_regulariser(self)
         check_integer("samples", self.samples, least=1)
         check_soft(self)

@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, check_radius, check_share
+from advwrap.algorithms.defence import Batches, Hardening, Learner, adam, check_radius
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
 from advwrap.algorithms.virtual import check_soft, temperature_of, virtual
 from advwrap.attacks import Gated, Learned, WithProbability
-from advwrap.errors import check_integer
+from advwrap.errors import check_fraction, check_integer
 from advwrap.losses.adversary import AdversaryLoss
 from advwrap.modules import GaussianAdversary
 from advwrap.sets import LinfBall
@@ -65,7 +65,7 @@ class ValtSoft:
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
-        check_share("adversarial_ratio", self.adversarial_ratio)
+        check_fraction("adversarial_ratio", self.adversarial_ratio)
         check_regulariser(self)
         check_coefficient("learning_rate", self.learning_rate, positive=True)
         check_integer("reset_every", self.reset_every, least=1)

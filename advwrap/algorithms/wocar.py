@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from torch import nn
 from torchrl.modules import MLP, ValueOperator
 
-from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp, check_share
+from advwrap.algorithms.defence import Hardening, Learner, between, check_radius, check_ramp
 from advwrap.algorithms.robust_regulariser import check_regulariser, regularised
-from advwrap.errors import check_integer
+from advwrap.errors import check_fraction, check_integer
 from advwrap.losses import WorstCaseCritic
 from advwrap.sets import LinfBall
 from advwrap.training.soft_update import FusedSoftUpdate
@@ -51,7 +51,7 @@ class Wocar:
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
-        check_share("kappa", self.kappa)
+        check_fraction("kappa", self.kappa)
         check_ramp("ramp", self.ramp)
         check_integer("steps", self.steps, least=1)
         check_regulariser(self)

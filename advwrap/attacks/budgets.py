@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advwrap.errors import check, check_integer
+from advwrap.errors import check, check_fraction, check_integer
 from advwrap.randomness import Streams, fold
 from advwrap.victims import AnyPolicy, Context, as_policy
 from advwrap.victims.laws import CategoricalLaw
@@ -92,7 +92,7 @@ class WithProbability(Budget):
     p: float
 
     def __post_init__(self) -> None:
-        check(0 <= self.p <= 1, f"`p` must be in [0, 1], got {self.p}.")
+        check_fraction("p", self.p)
 
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """A coin per row."""
@@ -123,7 +123,7 @@ class WholeEpisodes(Budget):
     p: float
 
     def __post_init__(self) -> None:
-        check(0 <= self.p <= 1, f"`p` must be in [0, 1], got {self.p}.")
+        check_fraction("p", self.p)
 
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """A coin per episode, the same at each of its steps."""

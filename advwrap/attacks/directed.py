@@ -12,7 +12,7 @@ from torch import Tensor
 from advwrap.attacks.gradient import PGD
 from advwrap.attacks.protocol import Attack
 from advwrap.attacks.region import AnySet, check_batch, check_set, region
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.objectives.direction import COMMAND, TowardsDirection
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds, PerturbationSet
@@ -99,7 +99,7 @@ class Overrule:
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        check(0 <= self.alpha <= 1, f"`alpha` must be in [0, 1], got {self.alpha}.")
+        check_fraction("alpha", self.alpha)
 
     def __call__(
         self,

@@ -16,7 +16,7 @@ from torch import Tensor
 from advwrap.attacks.budgets import WithProbability
 from advwrap.attacks.combinators import Gated
 from advwrap.attacks.region import check_batch
-from advwrap.errors import check, check_integer
+from advwrap.errors import check, check_fraction, check_integer
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.sets.rows import per_row
@@ -186,7 +186,7 @@ class Dropout(_Fault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(0 <= self.p <= 1, f"`p` must be in [0, 1], got {self.p}.")
+        check_fraction("p", self.p)
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Zeros and commands."""

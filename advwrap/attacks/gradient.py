@@ -12,7 +12,7 @@ from advwrap.attacks.ascent import StepSize, ascend, ascend_best, better, evalua
 from advwrap.attacks.copied_rows import CopiedContext, copies
 from advwrap.attacks.inference import differentiable
 from advwrap.attacks.region import AnySet, BallRegion, check_batch, check_set, region
-from advwrap.errors import check, check_integer
+from advwrap.errors import check, check_fraction, check_integer
 from advwrap.objectives import Objective
 from advwrap.objectives.checking import check_objective
 from advwrap.randomness import Streams, as_streams
@@ -144,7 +144,7 @@ class PGD:
         _check_steps(self.steps)
         _check_step_size(self.step_size)
         check_integer("restarts", self.restarts, least=1)
-        check(0 <= self.random_start <= 1, f"`random_start` must be in [0, 1], got {self.random_start}.")
+        check_fraction("random_start", self.random_start)
 
     @differentiable
     def __call__(

@@ -19,7 +19,7 @@ from advwrap.evaluation.selection import SELECTION_SEED, mean_return
 from advwrap.losses import RobustSarsa, SarsaTraining, ShuffledSarsa, sarsa_batches, scan_robust_sarsa
 from advwrap.objectives import ActionShift, LowValue
 from advwrap.sets import LinfBall
-from advwrap.training import KINDS, ReturnScale, TrainedAgent
+from advwrap.training import ReturnScale, TrainedAgent
 from advwrap.wrappers import AttackerKind
 
 
@@ -105,7 +105,7 @@ class BlackBox:
 
     def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
         """`Search`."""
-        answers = agent.policy if agent.kind is KINDS["categorical"] else agent.act
+        answers = agent.policy if agent.discrete else agent.act
         return Search(ActionShift(answers), within=LinfBall(epsilon), strategy=Square(tries=self.tries))
 
 

@@ -30,7 +30,7 @@ from advwrap.evaluation.attack_makers import (
     Uniform,
 )
 from advwrap.evaluation.attackers import Learns
-from advwrap.training import KINDS, TrainedAgent
+from advwrap.training import TrainedAgent
 from advwrap.wrappers import PAAD, SARL, AdversarialAction, AttackerKind
 
 
@@ -120,7 +120,7 @@ class ObservationSuite:
             "PGD": LowestValue(),
             "PGD x4": LowestValue(restarts=4),
         }
-        if agent.kind is not KINDS["categorical"]:
+        if not agent.discrete:
             found["RS"] = self.sarsa
         for name in self.learned:
             kind, algorithm = LEARNED[name]
@@ -175,7 +175,7 @@ class ActionSuite:
         Discrete actions have no ball: a random action, the second best or the worst one is executed instead, with the
         radius as probability.
         """
-        if agent.kind is KINDS["categorical"]:
+        if agent.discrete:
             by = {"random": "random", "second best": "second best", "Min-Q": "worst"}
             return {column: ReplacedAction(what) for column, what in by.items()}
         known: dict[str, AttackMaker] = {
@@ -221,7 +221,7 @@ class GameSuite:
         Raises:
             ValueError: If the agent's actions are discrete.
         """
-        check(agent.kind is not KINDS["categorical"], "`agent` must have continuous actions, got discrete ones.")
+        check(not agent.discrete, "`agent` must have continuous actions, got discrete ones.")
         return _learned(self.games, self.sac, self.selection)
 
 
@@ -251,5 +251,5 @@ class FaultSuite:
 
     def attacks(self, agent: TrainedAgent, /) -> Mapping[str, AttackMaker]:
         """One column for each; of discrete actions for each that they can have."""
-        some = ANY_ACTION if agent.kind is KINDS["categorical"] else tuple(FAULTS)
+        some = ANY_ACTION if agent.discrete else tuple(FAULTS)
         return {name: Fault(name) for name in self.faults if name in some}

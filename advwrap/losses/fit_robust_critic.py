@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap.errors import check, check_integer
+from advwrap.errors import check, check_fraction, check_integer
 from advwrap.losses.robust_critic import RobustCriticLoss, Solver
 from advwrap.progress import progress
 from advwrap.sets import Bounds, PerturbationSet
@@ -54,7 +54,7 @@ class RobustCriticTraining:
             check_integer(name, getattr(self, name), least=1)
         check(self.learning_rate > 0, f"`learning_rate` must be > 0, got {self.learning_rate}.")
         check(0 < self.tau <= 1, f"`tau` must be in (0, 1], got {self.tau}.")
-        check(0 <= self.gamma <= 1, f"`gamma` must be in [0, 1], got {self.gamma}.")
+        check_fraction("gamma", self.gamma)
         check(all(units >= 1 for units in self.hidden), f"`hidden` must hold sizes >= 1, got {self.hidden}.")
 
 

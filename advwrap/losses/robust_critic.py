@@ -15,7 +15,7 @@ from torchrl.modules import set_recurrent_mode
 from torchrl.objectives import LossModule
 
 from advwrap.attacks import Attack
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.losses.bootstrap import temporal_difference
 from advwrap.losses.live_values import Critics, make_functional
 from advwrap.losses.reading import Transitions, weighted_mean
@@ -115,7 +115,7 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check(0 <= gamma <= 1, f"`gamma` must be in [0, 1], got {gamma}.")
+        check_fraction("gamma", gamma)
         check(num_qvalue_nets >= 1, f"`num_qvalue_nets` must be >= 1, got {num_qvalue_nets}.")
         self.policy = None
         if actor is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchrl.objectives import LossModule, distance_loss
 
 from advwrap.bounds import Box, ValueBounds
-from advwrap.errors import check
+from advwrap.errors import check_fraction
 from advwrap.losses.live_values import Critics, live_values, make_functional
 from advwrap.losses.reading import Transitions
 from advwrap.sets.coefficient import Coefficient, present
@@ -82,7 +82,7 @@ class RobustSarsa(LossModule):  # type: ignore[misc]
         key: NestedKey = "observation",
     ) -> None:
         super().__init__()
-        check(0 <= gamma <= 1, f"`gamma` must be in [0, 1], got {gamma}.")
+        check_fraction("gamma", gamma)
         make_functional(self, qvalue)
         self.value_bounds = ValueBounds(LossCritic(self))
         self.eps, self.coefficient, self.gamma = eps, coefficient, gamma

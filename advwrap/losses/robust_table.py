@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchrl.objectives import LossModule, distance_loss
 
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.losses.live_values import Critics, live_tables, make_functional
 from advwrap.losses.reading import Transitions, weighted_mean
 from advwrap.losses.trained_policy import key_of, trained
@@ -99,11 +99,11 @@ class RobustTableLoss(LossModule):  # type: ignore[misc]
         clean_key: NestedKey | None = None,
     ) -> None:
         super().__init__()
-        check(0 <= gamma <= 1, f"`gamma` must be in [0, 1], got {gamma}.")
+        check_fraction("gamma", gamma)
         check(num_qvalue_nets >= 1, f"`num_qvalue_nets` must be >= 1, got {num_qvalue_nets}.")
         check_coefficient("probability", probability)
         if not callable(probability):
-            check(float(probability) <= 1, f"`probability` must be in [0, 1], got {probability}.")
+            check_fraction("probability", float(probability))
         self.policy, self.actor_network = trained(actor, key=key_of(actor, key))
         make_functional(self, tables, num_qvalue_nets, target=True)
         self.probability, self.gamma, self.loss_function = probability, gamma, loss_function

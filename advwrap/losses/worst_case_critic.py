@@ -13,7 +13,7 @@ from torchrl.modules import set_recurrent_mode
 from torchrl.objectives import LossModule
 
 from advwrap.bounds import ActionBounds, box_around
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.losses.bootstrap import temporal_difference
 from advwrap.losses.box_search import lowest_in_box
 from advwrap.losses.live_values import Critics, make_functional
@@ -109,11 +109,11 @@ class WorstCaseCritic(LossModule):  # type: ignore[misc]
         bounds: Bounds = UNBOUNDED,
     ) -> None:
         super().__init__()
-        check(0 <= gamma <= 1, f"`gamma` must be in [0, 1], got {gamma}.")
+        check_fraction("gamma", gamma)
         check(steps >= 1, f"`steps` must be >= 1, got {steps}.")
         check(num_qvalue_nets >= 1, f"`num_qvalue_nets` must be >= 1, got {num_qvalue_nets}.")
         if not callable(kappa):
-            check(bool(0 <= kappa <= 1), f"`kappa` must be in [0, 1], got {kappa}.")
+            check_fraction("kappa", float(kappa))
         name = key_of(actor, key)
         self.policy, self.actor_network = trained(actor, key=name)
         self.action_bounds = ActionBounds(as_policy(actor, key=name))

@@ -1,6 +1,6 @@
 """Sets: where may the perturbation live?"""
 
-from advwrap.sets.actions import ActionSet
+from advwrap.sets.actions import ActionSet, where_allowed
 from advwrap.sets.bounds import UNBOUNDED, Bounds
 from advwrap.sets.epsilon import Epsilon, InStd, Linear
 from advwrap.sets.horizon import OverHorizon
@@ -29,4 +29,5 @@ __all__ = [
     "OverHorizon",
     "PerturbationSet",
     "Varying",
+    "where_allowed",
 ]

@@ -47,3 +47,21 @@ class ActionSet:
         )
         actions = actions.to(device=clean.device, dtype=clean.dtype)
         return actions.unsqueeze(1).expand(-1, *clean.shape)
+
+
+def where_allowed(chosen: Tensor, intended: Tensor, mask: Tensor, actions: int) -> Tensor:
+    """The chosen indices [B], where the environment's mask [B, actions] allows them; else the intended ones.
+
+    Raises:
+        ValueError: If the mask has another size.
+
+    Example:
+        >>> import torch
+        >>> where_allowed(torch.tensor([1, 2]), torch.tensor([0, 0]), torch.tensor([[1, 1, 0], [1, 1, 0]]), 3)
+        tensor([1, 0])
+    """
+    check(
+        mask.shape == (*chosen.shape, actions),
+        f"`action_mask` must have an entry for each of the {actions} actions, got shape {tuple(mask.shape[1:])}.",
+    )
+    return torch.where(mask.bool().gather(-1, chosen.unsqueeze(-1)).squeeze(-1), chosen, intended)

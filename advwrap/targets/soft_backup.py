@@ -10,7 +10,7 @@ from tensordict.nn import TensorDictModuleBase
 from tensordict.utils import NestedKey, unravel_key
 from torch import Tensor
 
-from advwrap.errors import check
+from advwrap.errors import check, check_fraction
 from advwrap.modules import Perturb
 from advwrap.modules.rows import beside
 from advwrap.randomness import Streams
@@ -108,7 +108,7 @@ class SoftBackup(TensorDictModuleBase):  # type: ignore[misc]
                 f"`attack` must know its divergence, got {type(attack).__name__}. "
                 "Fix: SoftWorst(...) or Learned(adversary, sample=True, ...); Perturb(attack) for any other."
             )
-        check(0 <= gamma <= 1, f"`gamma` must be in [0, 1], got {gamma}.")
+        check_fraction("gamma", gamma)
         alpha = getattr(attack, "temperature", None) if temperature is None else temperature
         check(alpha is not None, f"`temperature` must be given for a {type(attack).__name__}, which has none.")
         check_coefficient("temperature", alpha, positive=True)

@@ -68,6 +68,11 @@ class TrainedAgent:
         return KINDS[self.card.get("policy", "gaussian")]
 
     @property
+    def discrete(self) -> bool:
+        """Whether it acts by the index of one action of a few."""
+        return self.kind is KINDS["categorical"]
+
+    @property
     def policy(self) -> Policy:
         """The victim, or an adversary: a function of the normalised observation."""
         return self.kind.policy(self.actor, self.low, self.high)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchrl.data import Categorical, MultiCategorical, MultiOneHot, OneHot, TensorSpec
 
+from advwrap.sets import where_allowed
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -17,19 +19,16 @@ class Encoding:
     Args:
         decode: From the encoded actions [N, ...] to numbers or indices.
         encode: The way back.
-        indices: Whether they are the index of one action.
+        indices: How many there are, if they are the index of one action.
     """
 
     decode: Callable[[Tensor], Tensor]
     encode: Callable[[Tensor], Tensor]
-    indices: bool = False
+    indices: int | None = None
 
     def allowed(self, chosen: Tensor, intended: Tensor, mask: Tensor) -> Tensor:
         """The chosen indices, where the environment's mask allows them; else the intended ones."""
-        if not self.indices:
-            return chosen
-        fine = mask.bool().gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-        return torch.where(fine, chosen, intended)
+        return chosen if self.indices is None else where_allowed(chosen, intended, mask, self.indices)
 
 
 def encoding_of(spec: TensorSpec) -> Encoding:
@@ -44,9 +43,9 @@ def encoding_of(spec: TensorSpec) -> Encoding:
         sizes = [box.n for box in spec.space.boxes]
         return Encoding(_Indices(sizes), _OneHots(sizes, spec.dtype))
     if isinstance(spec, OneHot):
-        return Encoding(_index, _OneHot(spec.shape[-1], spec.dtype), indices=True)
+        return Encoding(_index, _OneHot(spec.shape[-1], spec.dtype), indices=spec.shape[-1])
     plain = isinstance(spec, Categorical) and not isinstance(spec, MultiCategorical)
-    return Encoding(_same, _same, indices=plain)
+    return Encoding(_same, _same, indices=spec.space.n if plain else None)
 
 
 def _same(action: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ from torch import Tensor
 from advwrap.attacks import Attack
 from advwrap.attacks.copies import memory
 from advwrap.clock import EpisodeClock
-from advwrap.errors import check
 from advwrap.past import Past
-from advwrap.sets import UNBOUNDED, Bounds
+from advwrap.sets import UNBOUNDED, Bounds, where_allowed
 from advwrap.wrappers.entry import AnySpace
 from advwrap.wrappers.parts import check_reaches_integers
 
@@ -136,7 +135,7 @@ class Injection:
         if self._working is not None:
             result = self._integers(clean, result, working)
         mask = known.get("action_mask") if self._masked and known else None
-        return result if mask is None else self._allowed(clean, result, mask.numpy())
+        return result if mask is None else self._allowed(clean, result, mask)
 
     def _on_tensors(self, working: Array, known: Surroundings | None, who: Array | None) -> Array:
         rows = torch.from_numpy(working)
@@ -171,15 +170,10 @@ class Injection:
             )
         return result.astype(clean.dtype)
 
-    def _allowed(self, intended: Array, chosen: Array, mask: Array) -> Array:
-        indices = self._end - self._lowest
-        check(
-            mask.shape == (len(intended), indices),
-            f"`action_mask` must have an entry for each of the {indices} actions of {self.space}, "
-            f"got shape {mask.shape[1:]}.",
-        )
-        fine = mask.astype(bool)[np.arange(len(chosen)), chosen - self._lowest]
-        return np.where(fine, chosen, intended)
+    def _allowed(self, intended: Array, chosen: Array, mask: Tensor) -> Array:
+        first, second = (torch.as_tensor(indices - self._lowest) for indices in (chosen, intended))
+        settled: Array = where_allowed(first, second, mask, int(self._end - self._lowest)).numpy() + self._lowest
+        return settled.astype(chosen.dtype)
 
     def _nan(self, clean: Array) -> str:
         bad = [row for row, values in enumerate(clean) if np.isnan(values).any()]

@@ -186,10 +186,11 @@ class TestFile:
         assert message in str(raised.value)
 
 
-def test_provenance_of_this_process() -> None:
+def test_provenance_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.orig_argv", ["/usr/bin/python", "-m", "advwrap", "demo"])
     here = Provenance.here("Task-v0", seed=4)
     assert (here.env, here.seed) == ("Task-v0", 4)
-    assert here.command.startswith("python")
+    assert here.command == "python -m advwrap demo"
     assert {"python", "numpy", "torch"} <= set(here.versions)
 
 

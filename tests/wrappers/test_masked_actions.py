@@ -145,5 +145,7 @@ def test_a_mask_of_another_size_is_refused():
     walls.action_space = spaces.Discrete(5, start=START)
     env = AdversarialAction(walls, Noise(ActionSet(WAYS)))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="`action_mask` must have an entry for each of the 5 actions of Discrete"):
+    with pytest.raises(
+        ValueError, match=r"`action_mask` must have an entry for each of the 5 actions, got shape \(4,\)"
+    ):
         env.step(START)
