@@ -7,7 +7,7 @@ May be stopped and repeated; see `experiment.run`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from experiment import SHORT_TD3, Attacks, Experiment, Training, Without, command_line
@@ -19,7 +19,6 @@ from advwrap.evaluation.selection import mean_return
 CHEAP = "InvertedPendulum-v5"
 LATER = (0.5, 1.0)
 """OA-TD3's radius grows in the second half: see "What was decided" in docs/oa-pi.md."""
-
 
 OFF_POLICY = ("td3", "oa-td3", "nr-td3", "pr-td3")
 """Their critics are their own; PPO's would have to be fitted anew for every radius of a curve."""
@@ -41,7 +40,7 @@ def pendulum() -> Experiment:
         "ppo": ppo,
         "oa-ppo": replace(ppo, advantage=RobustAdvantage(0.3)),
     }
-    return Experiment(methods, range(5), attacks(10_000, 0.3))
+    return Experiment(methods, range(5), attacks(10_000, 0.3, (0.1, 0.2, 0.3, 0.4, 0.5)))
 
 
 def ablation() -> Experiment:
@@ -59,7 +58,7 @@ def ablation() -> Experiment:
         "oa-td3-plain": changed(at_worst=False),
         "oa-td3-at-once": changed(ramp=(0.0, 0.0)),
     }
-    return Experiment(methods, range(5), {"": attacks(10_000, 0.3)[""]})
+    return Experiment(methods, range(5), {"": in_the_ball(10_000, 0.3)})
 
 
 def hopper() -> Experiment:
@@ -91,23 +90,33 @@ def hopper() -> Experiment:
         "nr-td3": long(ActionRobustTD3, game="noisy"),
         "pr-td3": long(ActionRobustTD3, game="probabilistic"),
     }
-    return Experiment(methods, (0, 1), attacks(50_000, 0.05, 0.1, 0.15), score=mean_return)
+    return Experiment(methods, (0, 1), attacks(50_000, 0.125, (0.05, 0.1, 0.15, 0.2)), score=mean_return)
 
 
-def attacks(steps: int, *epsilons: float) -> Mapping[str, Attacks]:
+def attacks(steps: int, epsilon: float, curve: Sequence[float]) -> Mapping[str, Attacks]:
     """What stays in the ball; and, in tables of their own, what may leave it and what nobody chose to be the worst.
 
     Args:
         steps: That adversaries learn for.
-        epsilons: Radii of the ball.
+        epsilon: Radius of the ball: one where TD3 loses about half.
+        curve: Radii for the attacks that learn nothing.
     """
-    sac = SAC("", steps=steps, compile=True)
     return {
-        "": Attacks(ActionSuite(sac=(sac,)), epsilons),
-        "curve": Attacks(Without(ActionSuite(learned=()), "Min-OA-Q"), (0.1, 0.2, 0.3, 0.4, 0.5), OFF_POLICY),
-        "games": Attacks(GameSuite(sac=(sac,)), (0.1,)),
+        "": in_the_ball(steps, epsilon),
+        "curve": Attacks(Without(ActionSuite(learned=()), "Min-OA-Q"), curve, OFF_POLICY),
         "faults": Attacks(FaultSuite(), (0.25,)),
+        "games": Attacks(GameSuite(sac=(sac(steps),)), (0.1,)),
     }
+
+
+def in_the_ball(steps: int, epsilon: float) -> Attacks:
+    """Everything that stays there; the adversary that learns does so for so many steps."""
+    return Attacks(ActionSuite(sac=(sac(steps),)), (epsilon,))
+
+
+def sac(steps: int) -> SAC:
+    """What adversaries learn with."""
+    return SAC("", steps=steps, compile=True)
 
 
 EXPERIMENTS = {"pendulum": pendulum, "ablation": ablation, "hopper": hopper}
