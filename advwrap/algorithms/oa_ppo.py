@@ -38,14 +38,16 @@ class RobustAdvantage:
     """How PPO learns the advantage under the worst executed action, and how much of it counts.
 
     A = omega A_GAE + (1 - omega) A_adv
-    A_adv(s, a) = W(s, a) - mean over m actions a' ~ pi(s) of W(s, a'),   W(s, a) = min over d of U(s, clip(a + d))
+    A_adv(s, a) = r + gamma (1 - terminated) V(s') - [U(s, a) - W(s, a)] - V(s)
+    V(s) = mean over m actions a' ~ pi(s) of W(s, a'),   W(s, a) = min over d of U(s, clip(a + d))
 
-    Both are in units of the return, so that they are added as they are (PPO standardises the sum): standardised one by
-    one the smaller A_adv counts as much as A_GAE, with all its errors, and PPO does not learn to balance a pole.
     U is the value under an adversary who moves every executed action from the next step on, learned by temporal
-    differences from replayed steps, in the present unit of the rewards. No lambda: returns of several steps were played
-    without the adversary, so that they would be estimates of the nominal value. The actions of the batch must be those
-    that were executed, so that an `AdversarialAction` in PPO's `wrap` is refused.
+    differences from replayed steps, in the present unit of the rewards; W is that under one who moves this action, too.
+    A_adv estimates W(s, a) - V(s): what followed in the task says what U(s, a) is, and the critics only what the
+    adversary takes from it. Where the critics say both, their errors between actions that are alike decide. No lambda:
+    returns of several steps were played without the adversary, so that they would be estimates of the nominal value.
+    Both advantages are in units of the return, so that they are added as they are (PPO standardises the sum). The
+    actions of the batch must be those that were executed, so that an `AdversarialAction` in PPO's `wrap` is refused.
 
     Source: OA-PPO, arXiv 2507.03372; its plain reading, U(s, a) - E U(s, a'), is ``at_worst=False``.
 
@@ -53,7 +55,7 @@ class RobustAdvantage:
         epsilon: Radius of the adversary, in units of half the range of each action.
         omega: Weight of the nominal advantage.
         at_worst: Whether actions are valued at their worst execution.
-        actions: m, of the baseline.
+        actions: m, of V.
         updates: Of the robust critics per round of PPO, one for every four steps of a usual round. Their errors enter
             the advantage: with 64 an agent forgot what it had learned.
         batch_size: Steps per update.
@@ -179,7 +181,7 @@ class RobustAdvantages:
             values = self.update(sample)
             self.updater.step()
         omega, nominal = self.config.omega, batch["advantage"]
-        robust = self.advantages(batch["observation"], batch[CLEAN], batch["action"])
+        robust = self.advantages(batch)
         self.logged = {
             "loss_robust_qvalue": float(values["loss_robust_qvalue"]),
             "nominal_advantage_std": float(nominal.std()),
@@ -189,28 +191,33 @@ class RobustAdvantages:
         batch["advantage"] = omega * nominal + (1 - omega) * robust.reshape(nominal.shape)
 
     @torch.no_grad()
-    def advantages(self, seen: Tensor, state: Tensor, action: Tensor) -> Tensor:
-        """A_adv of actions, [N].
-
-        Args:
-            seen: What the policy reads, [..., features].
-            state: The truth, [..., features].
-            action: [..., actions].
-        """
-        seen, state, action = (x.reshape(-1, x.shape[-1]) for x in (seen, state, action))
-        law = self.actor.get_dist(self._reading(seen))
-        others = law.sample((self.config.actions,))
-        baseline = self._worst(state.repeat(len(others), 1), others.flatten(0, 1)).reshape(len(others), -1).mean(0)
-        return self._worst(state, action) - baseline
-
-    def _worst(self, state: Tensor, action: Tensor) -> Tensor:
-        """W(s, a), [N]."""
-        executed = self._executed(action)
+    def advantages(self, batch: TensorDictBase) -> Tensor:
+        """A_adv of the actions of a batch, [N], in the unit of its rewards."""
+        steps, following = batch.reshape(-1), batch["next"].reshape(-1)
+        goes_on = ~following["terminated"].squeeze(-1)
+        later: Tensor = goes_on * self._value(following, at_worst=True)
+        advantage: Tensor = following["reward"].squeeze(-1) + self.loss.gamma * later
         if self.config.at_worst:
-            context = {"observation": state, CLEAN: state}
-            streams = self.streams(len(executed))
-            executed = self.search(executed, context=context, bounds=self.box, generator=streams)
-        return self.loss.robust(state, executed).amin(0)
+            state, executed = steps[CLEAN], self._executed(steps["action"])
+            advantage -= self.loss.robust(state, executed).amin(0) - self._worst(state, executed)
+        return advantage - self._value(steps, at_worst=self.config.at_worst)
+
+    def _value(self, steps: TensorDictBase, *, at_worst: bool) -> Tensor:
+        """V(s), [N]; or the mean of U(s, a')."""
+        actions = self.config.actions
+        others = self._executed(self.actor.get_dist(self._reading(steps["observation"])).sample((actions,))).flatten(
+            0, 1
+        )
+        state = steps[CLEAN].repeat(actions, 1)
+        values = self._worst(state, others) if at_worst else self.loss.robust(state, others).amin(0)
+        return values.reshape(actions, -1).mean(0)
+
+    def _worst(self, state: Tensor, executed: Tensor) -> Tensor:
+        """W(s, a), [N]."""
+        context = {"observation": state, CLEAN: state}
+        streams = self.streams(len(executed))
+        moved = self.search(executed, context=context, bounds=self.box, generator=streams)
+        return self.loss.robust(state, moved).amin(0)
 
     def _played(self, following: TensorDictBase) -> Tensor:
         """The action that the policy would take next, as it is executed."""

@@ -51,20 +51,36 @@ def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
     return training, training.robust
 
 
+def steps(state: torch.Tensor, action: torch.Tensor, following: torch.Tensor) -> TensorDict:
+    """Reward 0.5 at each, and the last one ends its episode."""
+    now, after = ({"observation": x, "clean_observation": x} for x in (state, following))
+    n = len(state)
+    ended = (torch.arange(n) == n - 1)[:, None]
+    after = TensorDict({**after, "reward": torch.full((n, 1), 0.5), "terminated": ended, "done": ended}, [n])
+    return TensorDict({**now, "action": action, "next": after}, [n])
+
+
 @pytest.mark.parametrize(("at_worst", "strategy"), [(True, None), (True, Corners()), (False, None)])
 def test_the_advantage_in_closed_form(at_worst: bool, strategy: Strategy | None) -> None:
-    """The worst execution is (a_0 - eps, a_1 + eps), within the box: where it has room, it changes no difference."""
+    """The worst execution is (a_0 - eps, a_1 + eps), within the box: it takes 3 eps where there is room."""
     training, robust = linear(at_worst=at_worst, strategy=strategy, **({"actions": 500} if strategy else {}))
     training.scale.state_independent_scale.data.fill_(-2.0)  # a narrow policy, around 0
-    state = torch.randn(3, 17)
+    state, following = torch.randn(2, 3, 17)
     action = torch.zeros(3, 6)
     action[:, 0] = torch.tensor([0.1, -0.5, -0.9])
-    mean = training.actor.get_dist(TensorDict({"observation": state}, [3])).mean.detach()
-    found = robust.advantages(state, state, action)
-    value = 2 * action[:, 0] - action[:, 1]
+    found = robust.advantages(steps(state, action, following))
+
+    def obeyed(seen: torch.Tensor) -> torch.Tensor:
+        mean = training.actor.get_dist(TensorDict({"observation": seen}, [3])).mean.detach()
+        return seen[:, 0] + 2 * mean[:, 0] - mean[:, 1]
+
+    expected = 0.5 + 0.99 * torch.tensor([1.0, 1.0, 0.0]) * (obeyed(following) - 3 * 0.25)
     if at_worst:  # of the last, -0.9 - 0.25 is behind the limit -1
-        value[2] += 2 * 0.15
-    torch.testing.assert_close(found, value - (2 * mean[:, 0] - mean[:, 1]), atol=0.03, rtol=0)
+        taken = torch.tensor([3 * 0.25, 3 * 0.25, 2 * 0.1 + 0.25])
+        expected += -taken - (obeyed(state) - 3 * 0.25)
+    else:
+        expected -= obeyed(state)
+    torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
 
 
 def test_the_worst_execution_is_that_of_the_least_critic() -> None:
@@ -88,8 +104,7 @@ def test_both_are_mixed_in_their_own_units(omega: float, monkeypatch: pytest.Mon
         training.gae(batch)
     nominal, again = batch["advantage"].clone(), batch.clone()
     robust.streams.seed(5), torch.manual_seed(1)
-    steps = (again[name] for name in ("observation", "clean_observation", "action"))
-    own = robust.advantages(*steps).reshape(nominal.shape)
+    own = robust.advantages(again).reshape(nominal.shape)
     monkeypatch.setattr(robust, "advantages", lambda *_: own)
     robust(batch)
     expected = omega * nominal + (1 - omega) * own
