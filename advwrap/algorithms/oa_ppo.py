@@ -17,17 +17,19 @@ from torch import Tensor, nn
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.modules import MLP, ValueOperator
 
-from advwrap.algorithms.action_search import action_search, check_search
-from advwrap.algorithms.defence import adam, check_radius
+from advwrap.algorithms.action_search import action_search, check_search, in_some_copies
+from advwrap.algorithms.defence import adam, between, check_radius, check_ramp
 from advwrap.attacks import Strategy
 from advwrap.errors import check, check_fraction, check_integer
 from advwrap.losses import RobustCriticLoss
 from advwrap.losses.robust_critic import search_quality
 from advwrap.modules.streams import CallStreams, salted
-from advwrap.sets import Bounds, LinfBall
+from advwrap.randomness import Streams
+from advwrap.sets import UNBOUNDED, Bounds, LinfBall
 from advwrap.sets.coefficient import check_coefficient
 from advwrap.training.soft_update import FusedSoftUpdate
 from advwrap.training.update import Update
+from advwrap.victims import Context
 
 CLEAN = "clean_observation"
 KEPT = ["observation", CLEAN, ("next", "observation"), ("next", CLEAN), ("next", "reward"), ("next", "terminated")]
@@ -63,6 +65,9 @@ class RobustAdvantage:
             older statistics.
         learning_rate: Of the robust critics.
         tau: Share of the new weights in their target networks per update.
+        ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default.
+        adversarial_ratio: Share of the copies of the task, rounded up to whole ones, in which the worst action by the
+            present robust critics is executed at every step.
         steps: Gradient steps of the search for the worst action (`worst_action`).
         restarts: Starts of the search, for every critic.
         strategy: A search without gradients instead, which has no use for `steps` and `restarts`.
@@ -84,6 +89,8 @@ class RobustAdvantage:
     keep: int = 20_000
     learning_rate: float = 1e-3
     tau: float = 0.02
+    ramp: tuple[float, float] = (0.0, 0.0)
+    adversarial_ratio: float = 0.0
     steps: int = 3
     restarts: int = 1
     strategy: Strategy | None = None
@@ -91,6 +98,8 @@ class RobustAdvantage:
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
         check_fraction("omega", self.omega)
+        check_fraction("adversarial_ratio", self.adversarial_ratio)
+        check_ramp("ramp", self.ramp)
         check(0 < self.tau <= 1, f"`tau` must be in (0, 1], got {self.tau}.")
         check_coefficient("learning_rate", self.learning_rate, positive=True)
         for name in ("actions", "updates", "batch_size", "keep"):
@@ -104,6 +113,7 @@ class RobustAdvantage:
         box: Bounds,
         sizes: tuple[int, ...],
         gamma: float,
+        steps: int,
         compile: bool,  # noqa: A002 - the field's word
         seed: int,
     ) -> RobustAdvantages:
@@ -114,10 +124,11 @@ class RobustAdvantage:
             box: The least and the greatest action.
             sizes: Features, actions, and the units of the hidden layers.
             gamma: Discount.
+            steps: Of the training.
             compile: Whether the update of the critics is one compiled graph.
             seed: Of the searches.
         """
-        return RobustAdvantages(self, actor, box, sizes, gamma, compile, seed)
+        return RobustAdvantages(self, actor, box, sizes, gamma, steps, compile, seed)
 
 
 class RobustAdvantages:
@@ -133,6 +144,7 @@ class RobustAdvantages:
         box: Bounds,
         sizes: tuple[int, ...],
         gamma: float,
+        steps: int,
         compile: bool,  # noqa: A002
         seed: int,
     ) -> None:
@@ -140,7 +152,8 @@ class RobustAdvantages:
         features, actions, *hidden = sizes
         low, high = box.finite(torch.zeros(actions), config, fix="gymnasium.wrappers.RescaleAction.")
         self.low, self.high = low, high
-        within = LinfBall(config.epsilon * (high - low) / 2)
+        self.radius = between(config.ramp, 0.0, config.epsilon, steps=steps)
+        within = LinfBall(lambda: self.radius() * (high - low) / 2)
         solver = action_search(config, within)
         self.loss = RobustCriticLoss(
             None,  # the policy is PPO's: here only the critics learn
@@ -155,6 +168,8 @@ class RobustAdvantages:
         )
         # The loss searches for its targets; here the critics as they are, all of them.
         self.search = solver(self.loss.robust)
+        self.execution = in_some_copies(self._attack, config.adversarial_ratio)
+        """What the actions suffer while the policy collects."""
         self.streams = CallStreams(salted(seed, "RobustAdvantages"))
         self.updater = FusedSoftUpdate(self.loss, tau=config.tau)
         critics = self.loss.qvalue_network_params
@@ -172,7 +187,7 @@ class RobustAdvantages:
             unit: What its rewards were divided by; the unit moves, so that rewards are kept without it.
         """
         steps = batch.reshape(-1).select(*KEPT)
-        steps["action"] = self._executed(batch["action"]).reshape(len(steps), -1)
+        steps["action"] = self._executed(batch["executed_action"]).reshape(len(steps), -1)
         steps["next", "reward"] = steps["next", "reward"] * unit
         self.buffer.extend(steps)
         for _ in range(self.config.updates):
@@ -180,6 +195,7 @@ class RobustAdvantages:
             sample["next", "reward"] = sample["next", "reward"] / unit
             values = self.update(sample)
             self.updater.step()
+        self.radius.advance(len(steps))
         omega, nominal = self.config.omega, batch["advantage"]
         robust = self.advantages(batch)
         self.logged = {
@@ -198,8 +214,8 @@ class RobustAdvantages:
         later: Tensor = goes_on * self._value(following, at_worst=True)
         advantage: Tensor = following["reward"].squeeze(-1) + self.loss.gamma * later
         if self.config.at_worst:
-            state, executed = steps[CLEAN], self._executed(steps["action"])
-            advantage -= self.loss.robust(state, executed).amin(0) - self._worst(state, executed)
+            state, intended, executed = steps[CLEAN], *map(self._executed, (steps["action"], steps["executed_action"]))
+            advantage -= self.loss.robust(state, executed).amin(0) - self._worst(state, intended)
         return advantage - self._value(steps, at_worst=self.config.at_worst)
 
     def _value(self, steps: TensorDictBase, *, at_worst: bool) -> Tensor:
@@ -219,6 +235,17 @@ class RobustAdvantages:
         moved = self.search(executed, context=context, bounds=self.box, generator=streams)
         return self.loss.robust(state, moved).amin(0)
 
+    def _attack(
+        self,
+        clean: Tensor,
+        *,
+        context: Context | None = None,
+        bounds: Bounds = UNBOUNDED,
+        generator: Streams | torch.Generator | None = None,
+    ) -> Tensor:
+        """The worst execution of what the policy chose."""
+        return self.search(self._executed(clean), context=context, bounds=bounds, generator=generator)
+
     def _played(self, following: TensorDictBase) -> Tensor:
         """The action that the policy would take next, as it is executed."""
         with torch.no_grad():
@@ -233,7 +260,13 @@ class RobustAdvantages:
         return action.clamp(self.low, self.high)
 
     def _parts(self) -> Mapping[str, Any]:
-        return {"loss": self.loss, "update": self.update, "buffer": self.buffer, "streams": self.streams}
+        return {
+            "loss": self.loss,
+            "update": self.update,
+            "buffer": self.buffer,
+            "streams": self.streams,
+            "radius": self.radius,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Critics, optimiser, replayed steps and random streams."""

@@ -9,22 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torchrl.modules import MLP, ValueOperator
 
-from advwrap.algorithms.action_search import action_search, check_search
+from advwrap.algorithms.action_search import action_search, check_search, in_some_copies
 from advwrap.algorithms.defence import Batches, Hardening, Learner, between, check_radius, check_ramp
-from advwrap.attacks import Attack, Gated, Identity, Strategy
-from advwrap.attacks.budgets import Budget
+from advwrap.attacks import Attack, Identity, Strategy
 from advwrap.errors import check, check_fraction
 from advwrap.losses import RobustCriticLoss, RobustTableLoss
 from advwrap.losses.robust_critic import search_quality
-from advwrap.randomness import Streams
 from advwrap.sets import Bounds, Linear, LinfBall
 from advwrap.training.soft_update import FusedSoftUpdate
 from advwrap.training.surgery import Combine, Surgery, pcgrad, protect_first
-from advwrap.victims import Context
 
 SURGERY: Mapping[str, Combine | None] = {"pcgrad": pcgrad, "nominal": protect_first, "none": None}
 """What becomes of two gradients of the actor that disagree: neither is harmed, the nominal one is not, or both are."""
@@ -138,10 +134,9 @@ class OAPI:
 
     def _execution(self, robust: RobustCriticLoss | RobustTableLoss) -> Attack:
         """What the actions suffer while the agent collects."""
-        if self.adversarial_ratio == 0 or isinstance(robust, RobustTableLoss):
+        if isinstance(robust, RobustTableLoss):
             return Identity()
-        worst = action_search(self, robust.within)(robust.robust)
-        return Gated(worst, FirstRows(self.adversarial_ratio))
+        return in_some_copies(action_search(self, robust.within)(robust.robust), self.adversarial_ratio)
 
     def _tables(self, learner: Learner, radius: Linear) -> RobustTableLoss:
         network = MLP(learner.features, learner.actions, num_cells=learner.hidden, activation_class=nn.ReLU)
@@ -171,27 +166,6 @@ class OAPI:
             num_qvalue_nets=2,
             seed=seed,
         )
-
-
-@dataclass(frozen=True)
-class FirstRows(Budget):
-    """The first rows of a batch with one row per environment: from the start of their episodes to the end.
-
-    Args:
-        share: Of the rows, rounded up.
-
-    Example:
-        >>> import torch
-        >>> from advwrap import Streams
-        >>> FirstRows(0.25)(torch.zeros(4, 1), None, Streams.seeded(range(4)))
-        tensor([ True, False, False, False])
-    """
-
-    share: float
-
-    def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
-        """By the position."""
-        return torch.arange(len(clean), device=clean.device) < self.share * len(clean)
 
 
 class SearchGap:

@@ -14,6 +14,7 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import AddStateIndependentNormalScale, TensorDictModule
 from torch import Tensor, nn
 from torchrl.collectors import Collector
+from torchrl.envs import EnvBase, TransformedEnv
 from torchrl.modules import IndependentNormal, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
@@ -34,6 +35,7 @@ from advwrap.training.returns import EpisodeReturns, ReturnScale
 from advwrap.training.running_rows import Running, RunningRows
 from advwrap.training.update import Update
 from advwrap.training.vector_env import VectorGymEnv, layers, side_by_side
+from advwrap.transforms import AdversarialAction as ActionTransform
 from advwrap.wrappers.vector.action import AdversarialAction
 from advwrap.wrappers.vector.attacker import AttackerEnv
 
@@ -106,6 +108,7 @@ class PPOTraining:
                 box=Bounds(torch.from_numpy(space.low), torch.from_numpy(space.high)),
                 sizes=(features, actions, *config.hidden),
                 gamma=config.gamma,
+                steps=config.steps,
                 compile=config.compile,
                 seed=config.seed,
             )
@@ -199,13 +202,21 @@ class PPOTraining:
             ("next", "reward"), ("next", "done"), ("next", "terminated"),
         )  # fmt: skip
 
+    def _environment(self) -> EnvBase:
+        """The tasks; of OA-PPO with the adversary of the actions in some of them."""
+        if self.robust is None:
+            return self.env
+        env = TransformedEnv(self.env, ActionTransform(self.robust.execution, bounds=self.robust.box))
+        env.set_seed(self.config.seed)
+        return env
+
     def _trainer(self) -> Trainer:
         """TorchRL's trainer, for its epochs of minibatches."""
         config = self.config
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchRL calls its trainers a prototype
             trainer = Trainer(
-                collector=Collector(self.env, self.actor, frames_per_batch=config.batch, total_frames=-1),
+                collector=Collector(self._environment(), self.actor, frames_per_batch=config.batch, total_frames=-1),
                 total_frames=config.rounds * config.batch,
                 frame_skip=1,
                 optim_steps_per_batch=config.minibatches,
