@@ -7,6 +7,7 @@ from typing import Any
 
 from tensordict import TensorDict
 from torchrl.collectors import Collector
+from torchrl.envs import EnvBase, TransformedEnv
 
 from advwrap.training.replayable import Replayable
 
@@ -47,7 +48,7 @@ class CollectorState:
         collector = self.collector
         return {
             "tasks": [task.state_dict() for task in self.tasks],
-            "transforms": dict(collector.env.state_dict()),
+            "environments": [dict(env.state_dict()) for env in _layers(collector.env)],
             "carrier": collector._carrier.to_dict(),
             "frames": collector._frames,
             "iter": collector._iter,
@@ -59,10 +60,16 @@ class CollectorState:
         collector = self.collector
         for task, then in zip(self.tasks, state["tasks"], strict=True):
             task.load_state_dict(then)
-        collector.env.load_state_dict(state["transforms"])
+        for env, then in zip(_layers(collector.env), state["environments"], strict=True):
+            env.load_state_dict(then)
         carrier = TensorDict.from_dict(state["carrier"], auto_batch_size=False)
         carrier.batch_size = collector._carrier.batch_size
         collector._carrier.update(carrier)
         collector._frames, collector._iter = state["frames"], state["iter"]
         if collector.track_traj_ids:
             collector._traj_pool.load_state_dict(state["trajectories"])
+
+
+def _layers(env: EnvBase) -> list[EnvBase]:
+    """The environment, and what is beneath its transforms: each knows its own state only."""
+    return [env, *_layers(env.base_env)] if isinstance(env, TransformedEnv) else [env]

@@ -243,7 +243,12 @@ def test_an_attacker_of_a_discrete_victim_has_box_actions():
 
 
 @pytest.mark.parametrize(
-    "options", [{"anneal": True}, {"anneal": False}, {"advantage": RobustAdvantage(0.2, updates=4, batch_size=16)}]
+    "options",
+    [
+        {"anneal": True},
+        {"anneal": False},
+        {"advantage": RobustAdvantage(0.2, updates=4, batch_size=16, ramp=(0.0, 0.5), adversarial_ratio=0.5)},
+    ],
 )
 def test_a_training_goes_on_from_its_state_bit_for_bit(options, tmp_path):
     """Poles fall at different times: the state is taken in the middle of episodes."""

@@ -145,7 +145,13 @@ def test_kill_minus_nine(config: SAC, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, pytest.param({"advantage": RobustAdvantage(0.2, updates=4, batch_size=16)}, marks=pytest.mark.slow)],
+    [
+        {},
+        pytest.param(
+            {"advantage": RobustAdvantage(0.2, updates=4, batch_size=16, ramp=(0.0, 0.5), adversarial_ratio=0.5)},
+            marks=pytest.mark.slow,
+        ),
+    ],
     ids=["PPO", "OA-PPO"],
 )
 def test_ppo_writes_the_numbers_of_an_uninterrupted_training(options: dict[str, Any], tmp_path: Path) -> None:
