@@ -38,7 +38,7 @@ def pendulum() -> Experiment:
         "nr-td3": small(ActionRobustTD3, game="noisy"),
         "pr-td3": small(ActionRobustTD3, game="probabilistic"),
         "ppo": ppo,
-        "oa-ppo": replace(ppo, advantage=RobustAdvantage(0.3, ramp=(0.25, 0.5), adversarial_ratio=0.25)),
+        "oa-ppo": replace(ppo, advantage=RobustAdvantage(0.3)),
     }
     return Experiment(methods, range(5), attacks(10_000, 0.3, (0.1, 0.2, 0.3, 0.4, 0.5)))
 

@@ -58,16 +58,17 @@ class RobustAdvantage:
         omega: Weight of the nominal advantage.
         at_worst: Whether actions are valued at their worst execution.
         actions: m, of V.
-        updates: Of the robust critics per round of PPO, one for every four steps of a usual round. Their errors enter
-            the advantage: with 64 an agent forgot what it had learned.
+        updates: Of the robust critics per round of PPO: one for every four steps of a usual round.
         batch_size: Steps per update.
         keep: Environment steps that are replayed, the last ones. Where PPO's normaliser runs, old steps were seen with
             older statistics.
         learning_rate: Of the robust critics.
         tau: Share of the new weights in their target networks per update.
-        ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default.
-        adversarial_ratio: Share of the copies of the task, rounded up to whole ones, in which the worst action by the
-            present robust critics is executed at every step.
+        ramp: Between which fractions of the training the radius grows from 0 to epsilon: an agent that cannot stand yet
+            learns nothing from being pushed. ``(0.0, 0.0)``: at once.
+        adversarial_ratio: Share of the copies of the task, rounded up to whole ones (0: of none), in which the worst
+            action by the present robust critics is executed at every step. PPO learns only in states that it visits;
+            where nobody ever pushes the agent these are not the ones in which an adversary would have it.
         steps: Gradient steps of the search for the worst action (`worst_action`).
         restarts: Starts of the search, for every critic.
         strategy: A search without gradients instead, which has no use for `steps` and `restarts`.
@@ -89,8 +90,8 @@ class RobustAdvantage:
     keep: int = 20_000
     learning_rate: float = 1e-3
     tau: float = 0.02
-    ramp: tuple[float, float] = (0.0, 0.0)
-    adversarial_ratio: float = 0.0
+    ramp: tuple[float, float] = (0.25, 0.5)
+    adversarial_ratio: float = 0.25
     steps: int = 3
     restarts: int = 1
     strategy: Strategy | None = None

@@ -40,7 +40,8 @@ class Cliff(gym.Env[np.ndarray, np.ndarray]):
 def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
     """U(s, a) = s_0 + 2 a_0 - a_1, for both twins."""
     torch.manual_seed(0)
-    config = RobustAdvantage(**{"epsilon": 0.25, "actions": 4000, **options})
+    plain = {"epsilon": 0.25, "actions": 4000, "ramp": (0.0, 0.0), "adversarial_ratio": 0.0}
+    config = RobustAdvantage(**{**plain, **options})  # type: ignore[arg-type]
     training = PPOTraining(PPO("HalfCheetah-v5", hidden=(), advantage=config, **SHORT))
     assert training.robust is not None
     for params in (training.robust.loss.qvalue_network_params, training.robust.loss.target_qvalue_network_params):
@@ -216,7 +217,7 @@ def test_the_robust_critics_discount_as_ppo_does() -> None:
 def test_it_stays_away_from_the_cliff() -> None:
     """Executed up to 0.4 further on than PPO plays is beyond the edge at 0.9, that is -5. OA-PPO keeps the distance.
 
-    A network has no edge where the cliff has one: seeds 0 to 2 play 0.51, 0.47 and 0.54, where 0.5 is safe.
+    A network has no edge where the cliff has one: seeds 0 to 2 play 0.51, 0.49 and 0.53, where 0.5 is safe.
     """
     options: dict[str, Any] = {
         "steps": 12_000, "envs": 8, "horizon": 64, "epochs": 6, "minibatches": 8, "learning_rate": 3e-3,
