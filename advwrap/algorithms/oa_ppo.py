@@ -40,16 +40,17 @@ class RobustAdvantage:
     """How PPO learns the advantage under the worst executed action, and how much of it counts.
 
     A = omega A_GAE + (1 - omega) A_adv
-    A_adv(s, a) = r + gamma (1 - terminated) V(s') - [U(s, a) - W(s, a)] - V(s)
+    A_adv(s, a) = r + gamma (1 - terminated) V(s') - [U(s, e) - W(s, a)] - V(s),   e: what was executed of a
     V(s) = mean over m actions a' ~ pi(s) of W(s, a'),   W(s, a) = min over d of U(s, clip(a + d))
 
     U is the value under an adversary who moves every executed action from the next step on, learned by temporal
     differences from replayed steps, in the present unit of the rewards; W is that under one who moves this action, too.
-    A_adv estimates W(s, a) - V(s): what followed in the task says what U(s, a) is, and the critics only what the
-    adversary takes from it. Where the critics say both, their errors between actions that are alike decide. No lambda:
-    returns of several steps were played without the adversary, so that they would be estimates of the nominal value.
-    Both advantages are in units of the return, so that they are added as they are (PPO standardises the sum). The
-    actions of the batch must be those that were executed, so that an `AdversarialAction` in PPO's `wrap` is refused.
+    A_adv estimates W(s, a) - V(s): what followed in the task says what U(s, e) is, and the critics only what the
+    adversary takes from it, which is nothing where it has acted (`adversarial_ratio`). Where the critics say both,
+    their errors between actions that are alike decide. No lambda: in most copies returns of several steps were played
+    without the adversary, so that they would be estimates of the nominal value. Both advantages are in units of the
+    return, so that they are added as they are (PPO standardises the sum). Nobody else may change what is executed: an
+    `AdversarialAction` in PPO's `wrap` is refused.
 
     Source: OA-PPO, arXiv 2507.03372; its plain reading, U(s, a) - E U(s, a'), is ``at_worst=False``.
 
@@ -222,9 +223,8 @@ class RobustAdvantages:
     def _value(self, steps: TensorDictBase, *, at_worst: bool) -> Tensor:
         """V(s), [N]; or the mean of U(s, a')."""
         actions = self.config.actions
-        others = self._executed(self.actor.get_dist(self._reading(steps["observation"])).sample((actions,))).flatten(
-            0, 1
-        )
+        law = self.actor.get_dist(self._reading(steps["observation"]))
+        others = self._executed(law.sample((actions,))).flatten(0, 1)
         state = steps[CLEAN].repeat(actions, 1)
         values = self._worst(state, others) if at_worst else self.loss.robust(state, others).amin(0)
         return values.reshape(actions, -1).mean(0)
