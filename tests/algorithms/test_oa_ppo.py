@@ -40,8 +40,8 @@ class Cliff(gym.Env[np.ndarray, np.ndarray]):
 def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
     """U(s, a) = s_0 + 2 a_0 - a_1, for both twins."""
     torch.manual_seed(0)
-    plain = {"epsilon": 0.25, "actions": 4000, "ramp": (0.0, 0.0), "adversarial_ratio": 0.0}
-    config = RobustAdvantage(**{**plain, **options})  # type: ignore[arg-type]
+    plain: dict[str, Any] = {"epsilon": 0.25, "actions": 4000, "ramp": (0.0, 0.0), "adversarial_ratio": 0.0}
+    config = RobustAdvantage(**{**plain, **options})
     training = PPOTraining(PPO("HalfCheetah-v5", hidden=(), advantage=config, **SHORT))
     assert training.robust is not None
     for params in (training.robust.loss.qvalue_network_params, training.robust.loss.target_qvalue_network_params):

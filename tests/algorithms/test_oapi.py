@@ -203,7 +203,7 @@ def test_the_robust_critics_begin_as_the_nominal_ones(learner: type[OffPolicy]) 
         training = OffPolicyTraining(config, start=start)
         pair = training.learner.loss, training.hardening.losses[0]
         nominal, robust = (part.qvalue_network_params.data.flatten_keys() for part in pair)
-        assert all(torch.equal(nominal[key], robust[key]) for key in nominal.keys())  # noqa: SIM118
+        assert all(torch.equal(nominal[key], robust[key]) for key in nominal.keys())  # noqa: SIM118 - a TensorDict
 
 
 def test_sac_bootstraps_its_robust_value_at_sampled_actions() -> None:
