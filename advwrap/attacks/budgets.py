@@ -15,6 +15,7 @@ from torch import Tensor
 from advwrap.errors import check, check_fraction, check_integer
 from advwrap.randomness import Streams, fold
 from advwrap.victims import AnyPolicy, Context, as_policy
+from advwrap.victims.context import CLEAN_ACTION, state_beside
 from advwrap.victims.laws import CategoricalLaw
 
 _EPISODE = 1 << 34
@@ -300,9 +301,22 @@ class GapAbove(Budget):
 
     def __call__(self, clean: Tensor, context: Context | None, streams: Streams) -> Tensor:
         """By the gap at the clean observation."""
+        observation = self._observation(clean, context)
         with torch.no_grad():
-            gap = self.gap(clean, context) if self.gap is not None else self._preference(clean, context)
+            gap = self.gap(observation, context) if self.gap is not None else self._preference(observation, context)
             return gap > self.threshold
+
+    def _observation(self, clean: Tensor, context: Context | None) -> Tensor:
+        """What the victim decides by: the attacked rows, or what lies beside them where these are actions."""
+        if context is None or CLEAN_ACTION not in context:
+            return clean
+        state = state_beside(context)
+        if state is None:
+            raise ValueError(
+                f"{self} needs the state in `context['observation']` where actions are attacked, got none. "
+                "Fix: AdversarialAction(..., key=...), the entry of the observation that the victim reads."
+            )
+        return state
 
     def _preference(self, clean: Tensor, context: Context | None) -> Tensor:
         law = as_policy(self.victim).law(clean, context)

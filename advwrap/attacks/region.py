@@ -19,6 +19,7 @@ from advwrap.sets.epsilon import resolve
 from advwrap.sets.rows import per_row
 from advwrap.sets.varying import Scaled
 from advwrap.victims import Context
+from advwrap.victims.context import FIRST_ACTION
 
 AnySet = PerturbationSet | FiniteSet | ContextualSet
 
@@ -57,7 +58,7 @@ def region(clean: Tensor, within: AnySet, bounds: Bounds, context: Context | Non
         within = within.at(clean, context)
     check_set(within, resolved=True)
     if hasattr(within, "candidates"):
-        return FiniteRegion(clean, within)  # type: ignore[arg-type]
+        return FiniteRegion(clean, within, context)  # type: ignore[arg-type]
     if not clean.is_floating_point():
         raise TypeError(
             f"`clean` must be floating point to move within a ball, got {clean.dtype}. "
@@ -163,33 +164,58 @@ class BallRegion:
 
 
 class FiniteRegion:
-    """A finite list of values for every row; the clean row itself need not be one of them."""
+    """A finite list of values for every row; the clean row itself need not be one of them.
 
-    def __init__(self, clean: Tensor, within: FiniteSet) -> None:
+    Where the context holds a mask of the attacked actions only those count that it allows, and where it allows none of
+    the list, the row stays clean.
+    """
+
+    def __init__(self, clean: Tensor, within: FiniteSet, context: Context | None = None) -> None:
         self.clean = clean
         self.candidates = within.candidates(clean)
+        self.allowed = _allowed(self.candidates, context)
 
     def project(self, x: Tensor) -> Tensor:
         """The nearest candidate."""
-        return self._pick(-_features(self.candidates - x).square().sum(2))
+        return self.ranked(-_features(self.candidates - x).square().sum(2))
 
     def steepest(self, grad: Tensor) -> Tensor:
         """The step to the best candidate of a linear objective."""
-        return self._pick(_features((self.candidates - self.clean) * grad).sum(2)) - self.clean
+        return self.ranked(_features((self.candidates - self.clean) * grad).sum(2)) - self.clean
 
     def sample(self, streams: Streams) -> Tensor:
-        """One candidate at random."""
-        choice = streams.integers(self.candidates.shape[0]).to(self.clean.device)
-        return self.candidates[choice, torch.arange(len(choice), device=self.clean.device)]
+        """One of the allowed candidates at random."""
+        unit = torch.as_tensor(streams.unit((len(self.clean),)), device=self.clean.device)
+        rank = (unit * self.allowed.sum(0)).long()
+        return self.ranked((self.allowed.cumsum(0) == rank + 1).double())  # the first allowed one is number 1
 
     def seal(self, x: Tensor) -> Tensor:
         """The nearest candidate; an unperturbed row may stay as it is."""
         untouched = per_row((x == self.clean).flatten(1).all(1), x) if x.ndim > 1 else x == self.clean
         return torch.where(untouched, self.clean, self.project(x))
 
-    def _pick(self, score: Tensor) -> Tensor:
-        best = score.argmax(0)
-        return self.candidates[best, torch.arange(best.shape[0], device=best.device)]
+    def ranked(self, score: Tensor, rank: int = 1) -> Tensor:
+        """The candidate with this rank by the scores [K, B]; a row whose candidate has none (-inf) is left alone."""
+        values, order = score.masked_fill(~self.allowed, -torch.inf).sort(dim=0, descending=True, stable=True)
+        best = order[rank - 1]
+        chosen = self.candidates[best, torch.arange(len(best), device=best.device)]
+        return torch.where(per_row(torch.isneginf(values[rank - 1]), chosen), self.clean, chosen)
+
+
+def _allowed(candidates: Tensor, context: Context | None) -> Tensor:
+    """Which candidates [K, B] an action mask of the environment allows; all where there is none.
+
+    Beside an attacked observation a mask of actions says nothing, and the channel of observations does not say from
+    which action it counts.
+    """
+    everything = torch.ones(candidates.shape[:2], dtype=torch.bool, device=candidates.device)
+    first = None if context is None else context.get(FIRST_ACTION, None)
+    mask = None if context is None else context.get("action_mask", None)
+    if first is None or mask is None:
+        return everything
+    index = (candidates - first).T
+    known = (index >= 0) & (index < mask.shape[-1])  # the channel refuses others, with a clear error
+    return torch.where(known, mask.bool().gather(-1, index.clamp(0, mask.shape[-1] - 1)), True).T
 
 
 def _all(rows: Tensor) -> bool:

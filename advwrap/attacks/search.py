@@ -16,7 +16,7 @@ from advwrap.objectives import Objective, Score
 from advwrap.objectives.checking import check_objective
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, ActionSet, Bounds
-from advwrap.sets.rows import flat, per_row
+from advwrap.sets.rows import flat
 from advwrap.victims import Context
 
 
@@ -277,12 +277,10 @@ class Search:
 
 
 def _candidate(score: Score, area: FiniteRegion, rank: int) -> Tensor:
-    """The point of this rank; where no point has a finite score the row is left alone."""
+    """The point of this rank; a row with fewer points of a finite score is left alone."""
     check(
         rank <= len(area.candidates),
         f"`rank` must be at most the number of actions, {len(area.candidates)}, got {rank}.",
     )
     values = torch.stack([evaluate(score, x) for x in area.candidates])
-    order = values.argsort(dim=0, descending=True, stable=True)[rank - 1]
-    chosen = torch.stack(list(area.candidates))[order, torch.arange(len(order), device=order.device)]
-    return torch.where(per_row(torch.isneginf(values.amax(0)), chosen), area.clean, chosen)
+    return area.ranked(values, rank)

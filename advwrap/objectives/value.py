@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advwrap.objectives.protocol import Score
 from advwrap.victims import AnyCritic, AnyPolicy, Context, Critic, Policy, as_critic, as_policy
+from advwrap.victims.context import state_beside
 
 Reduce = Callable[[Tensor, int], Tensor]
 """How the members of an ensemble become one value: `torch.mean`, `torch.amin`, `torch.amax`."""
@@ -134,10 +135,9 @@ def _valued(objective: Valued, sign: Score, clean: Tensor, context: Context | No
 
 def _state(context: Context | None, name: str) -> Tensor:
     """The true observation beside an attacked action."""
-    for key in ("clean_observation", "observation"):
-        found = None if context is None else context.get(key, None)
-        if found is not None:
-            return found  # type: ignore[no-any-return]
+    found = state_beside(context)
+    if found is not None:
+        return found
     raise ValueError(
         f"`{name}(critic=...)` attacks actions and needs the state in `context['observation']`, got {context!r}. "
         f"Fix: use it in AdversarialAction, or {name}(policy, critic) for observations."

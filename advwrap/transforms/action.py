@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from tensordict import TensorDictBase
 from tensordict.utils import NestedKey, unravel_key
 from torch import Tensor
@@ -17,6 +18,7 @@ from advwrap.transforms.encoding import Encoding, encoding_of
 from advwrap.transforms.injecting import Injecting
 from advwrap.transforms.limits import Facts, facts_of, spec_of
 from advwrap.transforms.reach import env_of
+from advwrap.victims.context import CLEAN_ACTION, FIRST_ACTION
 
 
 class AdversarialAction(Injecting):
@@ -107,21 +109,28 @@ class AdversarialAction(Injecting):
         encoding = self.encoding()
         rows = Rows([tensordict], self.key)
         intended = encoding.decode(rows.flat(self.key, [tensordict.get(self.key)]))
-        executed = self.inject(clock, tensordict, intended, extra=self._state(rows), mask=mask, settle=self._allowed)
+        executed = self.inject(
+            clock, tensordict, intended, extra=self._beside(rows, intended), mask=mask, settle=self._allowed
+        )
         self._executed = rows.unflat(encoding.encode(executed))[0]
         tensordict.set(self.key, self._executed)
         return tensordict
 
-    def _state(self, rows: Rows) -> dict[Any, Tensor]:
-        """The true observation, under the names that critics read."""
+    def _beside(self, rows: Rows, intended: Tensor) -> dict[Any, Tensor]:
+        """What the attack reads: the true observation, under the names that critics read, and what may be chosen."""
+        known = {CLEAN_ACTION: intended}
         for key in (beside(self.observation_key, "clean_"), self.observation_key):
             value = rows.get(key)
             if value is not None:
-                return {"observation": value, "clean_observation": value}
-        return {}
+                known |= {"observation": value, "clean_observation": value}
+                break
+        mask = rows.get(unravel_key((*group_of(self.key), "action_mask")))
+        if mask is not None and self.encoding().indices is not None:
+            known |= {"action_mask": mask, FIRST_ACTION: torch.zeros_like(intended)}
+        return known
 
     def _allowed(self, chosen: Tensor, intended: Tensor, context: Rows) -> Tensor:
-        mask = context.get(unravel_key((*group_of(self.key), "action_mask")))
+        mask = context.get("action_mask") if FIRST_ACTION in context else None
         return chosen if mask is None else self.encoding().allowed(chosen, intended, mask)
 
     def begin(self) -> None:

@@ -1,9 +1,10 @@
 """Victims: any policy or critic as a pure tensor function."""
 
 from advwrap.victims.adapt import AnyCritic, AnyPolicy, as_critic, as_policy
+from advwrap.victims.context import Context
 from advwrap.victims.critic import Critic, NetworkCritic, TabularCritic
 from advwrap.victims.network import Network
-from advwrap.victims.policy import Categorical, Chained, Context, Deterministic, Gaussian, Policy, Score
+from advwrap.victims.policy import Categorical, Chained, Deterministic, Gaussian, Policy, Score
 
 __all__ = [
     "AnyCritic",

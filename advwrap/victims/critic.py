@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from advwrap.victims.context import Context
 from advwrap.victims.network import Network
-from advwrap.victims.policy import Context
 
 
 class Critic(Protocol):

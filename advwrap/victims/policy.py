@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from advwrap.victims.chain import Pullback
+from advwrap.victims.context import Context
 from advwrap.victims.heads import CategoricalHead, DeterministicHead, Head, Normal, NormalHead, OutputHead
 from advwrap.victims.laws import Law
 from advwrap.victims.network import Network
-
-Context = Mapping[str, Any]
-"""What else the victim reads: recurrent state, action mask, the observation when the action is attacked."""
 
 Score = Callable[[Tensor], Tensor]
 """``f(x [B, ...]) -> [B]``, row by row."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from advwrap.randomness import Streams
+from advwrap.victims.context import Context
 from advwrap.victims.laws import CategoricalLaw
-from advwrap.victims.policy import Context, Policy
+from advwrap.victims.policy import Policy
 
 
 def best_action(policy: Policy, observation: Tensor, context: Context | None = None) -> Tensor:

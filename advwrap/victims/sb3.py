@@ -22,10 +22,11 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
 from advwrap.victims.chain import Layer
+from advwrap.victims.context import Context
 from advwrap.victims.critic import Critic, NetworkCritic, TabularCritic, ensemble
 from advwrap.victims.heads import CategoricalHead, DeterministicHead, NormalHead
 from advwrap.victims.network import Network
-from advwrap.victims.policy import Context, Policy
+from advwrap.victims.policy import Policy
 from advwrap.victims.quiet import mode_dependent, quietly
 from advwrap.victims.squash import Squash, Stretch
 

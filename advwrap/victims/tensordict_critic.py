@@ -15,9 +15,9 @@ from torch.func import functional_call
 from torchrl.objectives import LossModule
 
 from advwrap.victims.chain import Chain, Weights, split_chain
+from advwrap.victims.context import Context
 from advwrap.victims.critic import Critic, ensemble, value_of
 from advwrap.victims.network import Network, adapted, reference_of, sequence_of
-from advwrap.victims.policy import Context
 from advwrap.victims.quiet import mode_dependent, quietly
 from advwrap.victims.tensordict_policy import network_of
 

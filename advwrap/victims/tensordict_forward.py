@@ -12,8 +12,8 @@ from tensordict.utils import NestedKey
 from torch import Tensor
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
+from advwrap.victims.context import Context
 from advwrap.victims.network import adapted, reference_of
-from advwrap.victims.policy import Context
 from advwrap.victims.quiet import mode_dependent, quietly
 
 

@@ -43,7 +43,7 @@ def action_injection(
         bounds=bounds or UNBOUNDED,
         device=device,
         what=what,
-        masked=isinstance(space, spaces.Discrete),
+        acts=True,
     )
 
 

@@ -17,6 +17,7 @@ from advwrap.attacks.copies import memory
 from advwrap.clock import EpisodeClock
 from advwrap.past import Past
 from advwrap.sets import UNBOUNDED, Bounds, where_allowed
+from advwrap.victims.context import CLEAN_ACTION, FIRST_ACTION
 from advwrap.wrappers.entry import AnySpace
 from advwrap.wrappers.parts import check_reaches_integers
 
@@ -40,8 +41,8 @@ class Injection:
         bounds: The valid range.
         device: Where the attack computes.
         what: The name of the rows in error messages.
-        masked: Whether an "action_mask" beside the rows says which indices may be chosen. Where the attack chooses
-            another, nothing is changed.
+        acts: Whether the rows are actions. Attacks within an `ActionSet` choose among the indices that an "action_mask"
+            beside the rows allows; where another attack chooses a forbidden one, nothing is changed.
     """
 
     def __init__(
@@ -53,17 +54,18 @@ class Injection:
         bounds: Bounds = UNBOUNDED,
         device: torch.device | str = _CPU,
         what: str = "observation",
-        masked: bool = False,
+        acts: bool = False,
     ) -> None:
         self.space = space
         self.clock = clock
         self.bounds = bounds
         self.device = torch.device(device)
         self.what = what
-        self._masked = masked
+        self._acts = acts
         self._float = space.dtype is not None and space.dtype.kind == "f"
         self._working = _working_dtype(space)
         self._lowest, self._end = _indices(space)
+        self._first = int(self._lowest) if acts and isinstance(space, spaces.Discrete) else None
         self._moves = self.device != _CPU
         self.attack = attack
 
@@ -134,7 +136,7 @@ class Injection:
             result = self._on_tensors(working, known, who)
         if self._working is not None:
             result = self._integers(clean, result, working)
-        mask = known.get("action_mask") if self._masked and known else None
+        mask = known.get("action_mask") if self._first is not None and known else None
         return result if mask is None else self._allowed(clean, result, mask)
 
     def _on_tensors(self, working: Array, known: Surroundings | None, who: Array | None) -> Array:
@@ -142,6 +144,10 @@ class Injection:
         context = self.clock.context(who)
         if known:
             context = {**known, **context}
+        if self._acts:
+            context[CLEAN_ACTION] = rows
+        if self._first is not None:
+            context[FIRST_ACTION] = torch.full((len(rows),), self._first)
         if self._memory:
             context |= self._past(working).context(slice(None) if who is None else who)
         if self._moves:

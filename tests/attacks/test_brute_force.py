@@ -16,6 +16,7 @@ from advwrap import (
     L2Ball,
     LinfBall,
     LowValue,
+    Noise,
     Search,
     SeekAction,
 )
@@ -85,3 +86,32 @@ def test_seeking_the_clean_action_moves_nothing_much_further_from_it() -> None:
     target = policy.law(clean).mode()
     x = PGD(SeekAction(policy, target=target), within=LinfBall(0.3), best=True)(clean, generator=generator())
     assert torch.equal(policy.law(x).mode(), target)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_masked_actions_against_all_that_are_allowed(rank: int) -> None:
+    """Row by row, with a list that is not in order and a mask that counts from 5; where too few are allowed, none."""
+    rows, first = 64, 5
+    table = torch.rand(rows, 4, generator=generator(), dtype=torch.float64)
+    mask = torch.rand(rows, 4, generator=generator()) < 0.5
+    actions, intended = torch.tensor([7, 5, 8, 6]), torch.full((rows,), 8)
+    critic = TabularCritic(lambda observation: table)
+    attack = Search(
+        LowValue(critic=lambda state, action: critic(state, action - first)), within=ActionSet(actions), rank=rank
+    )
+    context = {"observation": table, "action_mask": mask, "first_action": torch.full((rows,), first)}
+    executed = attack(intended, context=context)
+    for i in range(rows):
+        allowed = sorted((table[i, a].item(), first + a) for a in range(4) if mask[i, a])
+        assert executed[i] == (allowed[rank - 1][1] if len(allowed) >= rank else intended[i])
+    beside = {name: value for name, value in context.items() if name != "first_action"}
+    assert torch.equal(attack(intended, context=beside), attack(intended, context={"observation": table}))
+
+
+def test_masked_noise_is_uniform_over_what_is_allowed() -> None:
+    rows = 3000
+    mask = torch.tensor([True, False, True, True]).expand(rows, 4)
+    context = {"action_mask": mask, "first_action": torch.zeros(rows, dtype=torch.long)}
+    executed = Noise(ActionSet(4))(torch.ones(rows, dtype=torch.long), context=context, generator=generator())
+    shares = torch.bincount(executed, minlength=4) / rows
+    torch.testing.assert_close(shares, torch.tensor([1, 0, 1, 1]) / 3, atol=0.03, rtol=0)

@@ -20,14 +20,16 @@ from advwrap.training.update import Update
 class Two(nn.Module):
     """Two terms with one parameter each, and something for the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
         super().__init__()
+        self.name = name
         self.a, self.b = (nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(2))
 
     def forward(self, batch: TensorDict) -> TensorDict:
         seen = batch["observation"].mean(0)
         batch["scratch"] = seen.expand(batch.shape[0], 2)
-        return TensorDict({"loss_a": (self.a * seen).sum(), "loss_b": (self.b**2).sum(), "entropy": self.a.sum()})
+        values = {"loss_a": (self.a * seen).sum(), "loss_b": (self.b**2).sum(), "entropy": self.a.sum()}
+        return TensorDict({name + self.name: value for name, value in values.items()})
 
 
 def batch() -> TensorDict:
@@ -207,7 +209,7 @@ def test_a_compiled_update_takes_the_same_steps(defence: Defence) -> None:
 def test_one_process_has_room_for_many_compiled_updates() -> None:
     """Of trainings that differ: torch gives up after eight graphs of one function by default."""
     for number in range(1, 11):
-        losses = [Two() for _ in range(number)]
+        losses = [Two(f"_{i}") for i in range(number)]
         params = [p for loss in losses for p in loss.parameters()]
         update = Update(losses, torch.optim.SGD(params, lr=1.0), compile=True)
         update(batch())

@@ -12,14 +12,23 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 from pettingzoo.utils import parallel_to_aec
+from torchrl.data import Categorical, OneHot
+from torchrl.envs import TransformedEnv
 
-from advwrap import ActionSet, Noise
+from advwrap import ActionSet, LowValue, Noise, Search
+from advwrap.transforms import AdversarialAction as AdversarialTorchRLAction
 from advwrap.wrappers import AdversarialAction
+from tests.transforms.test_action import Echo
 from tests.wrappers.environments import Party
 
 START = 3
 """Of the actions: a mask counts from 0."""
 WAYS = torch.arange(START, START + 4)
+
+
+def least(within, rank=1):
+    """The action with the least number is the worst one."""
+    return Search(LowValue(critic=lambda observation, action: action.double()), within=within, rank=rank)
 
 
 class Walls(gymnasium.Env):
@@ -67,6 +76,42 @@ def test_gymnasium(beside):
         moved += info["executed_action"] != intended
     assert all(way != closed for way, closed in walls.received)
     assert moved > 10, "the attack acts all the same"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_the_worst_of_those_that_are_allowed_is_executed(beside, rank):
+    """An adversary that looked among all would be stopped by the mask, and seem weak."""
+    walls = Walls(beside)
+    env = AdversarialAction(walls, least(ActionSet(WAYS), rank))
+    env.reset(seed=0)
+    for _ in range(10):
+        open_ways = [START + way for way in range(4) if way != walls.closed]
+        *_, info = env.step(open_ways[-1])
+        assert info["executed_action"] == open_ways[rank - 1]
+    vector = AdversarialAction(SyncVectorEnv([lambda: Walls(beside)] * 3), least(ActionSet(WAYS), rank))
+    vector.reset(seed=0)
+    *_, infos = vector.step(np.array([START + 3] * 3))
+    assert infos["executed_action"].tolist() == [START + rank] * 3  # at first the least one is closed
+
+
+def test_the_worst_of_those_that_are_allowed_in_pettingzoo_and_torchrl():
+    party = Party(masked=True, actions=spaces.Discrete(3))  # the mask closes the middle one of three
+    attack = least(ActionSet(3), rank=2)
+    env = AdversarialAction(party, attack)
+    env.reset(seed=0)
+    *_, infos = env.step(dict.fromkeys(env.agents, 0))
+    assert {int(info["executed_action"]) for info in infos.values()} == {2}
+    turns = AdversarialAction(parallel_to_aec(party), attack)
+    turns.reset(seed=0)
+    agent = turns.agent_selection
+    turns.step(0)
+    assert turns.infos[agent]["executed_action"] == 2
+    for spec in (Categorical(3), OneHot(3)):
+        torchrl = TransformedEnv(Echo(spec, mask=torch.tensor([True, False, True])), AdversarialTorchRLAction(attack))
+        data = torchrl.reset()
+        data = torchrl.step(data.set("action", spec.encode(0)))
+        assert torch.equal(data["executed_action"], spec.encode(2))
 
 
 @pytest.mark.parametrize("beside", [False, True])
