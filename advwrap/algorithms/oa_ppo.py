@@ -6,7 +6,7 @@ docs/oa-pi.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +52,12 @@ class RobustAdvantage:
     return, so that they are added as they are (PPO standardises the sum). Nobody else may change what is executed: an
     `AdversarialAction` in PPO's `wrap` is refused.
 
-    Source: OA-PPO, arXiv 2507.03372; its plain reading, U(s, a) - E U(s, a'), is ``at_worst=False``.
+    Source: OA-PPO, arXiv 2507.03372; its plain reading is ``at_worst=False``: U in the place of W, but for V(s'), so
+    that A_adv estimates U(s, a) - E U(s, a').
 
     Args:
         epsilon: Radius of the adversary, in units of half the range of each action.
-        omega: Weight of the nominal advantage.
+        omega: Weight of PPO's own advantage, the nominal one but for the copies in which the adversary acts.
         at_worst: Whether actions are valued at their worst execution.
         actions: m, of V.
         updates: Of the robust critics per round of PPO: one for every four steps of a usual round.
@@ -213,28 +214,28 @@ class RobustAdvantages:
         """A_adv of the actions of a batch, [N], in the unit of its rewards."""
         steps, following = batch.reshape(-1), batch["next"].reshape(-1)
         goes_on = ~following["terminated"].squeeze(-1)
-        later: Tensor = goes_on * self._value(following, at_worst=True)
-        advantage: Tensor = following["reward"].squeeze(-1) + self.loss.gamma * later
-        if self.config.at_worst:
-            state, intended, executed = steps[CLEAN], *map(self._executed, (steps["action"], steps["executed_action"]))
-            advantage -= self.loss.robust(state, executed).amin(0) - self._worst(state, intended)
-        return advantage - self._value(steps, at_worst=self.config.at_worst)
+        later = goes_on * self._value(following, self._worst)
+        followed: Tensor = following["reward"].squeeze(-1) + self.loss.gamma * later
+        state, intended, executed = steps[CLEAN], *map(self._executed, (steps["action"], steps["executed_action"]))
+        worth = self._worst if self.config.at_worst else self._obeyed
+        return followed - (self._obeyed(state, executed) - worth(state, intended)) - self._value(steps, worth)
 
-    def _value(self, steps: TensorDictBase, *, at_worst: bool) -> Tensor:
-        """V(s), [N]; or the mean of U(s, a')."""
+    def _value(self, steps: TensorDictBase, worth: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """The mean worth of the policy's actions, [N]: V(s) of W."""
         actions = self.config.actions
         law = self.actor.get_dist(self._reading(steps["observation"]))
         others = self._executed(law.sample((actions,))).flatten(0, 1)
-        state = steps[CLEAN].repeat(actions, 1)
-        values = self._worst(state, others) if at_worst else self.loss.robust(state, others).amin(0)
-        return values.reshape(actions, -1).mean(0)
+        return worth(steps[CLEAN].repeat(actions, 1), others).reshape(actions, -1).mean(0)
 
     def _worst(self, state: Tensor, executed: Tensor) -> Tensor:
         """W(s, a), [N]."""
         context = {"observation": state, CLEAN: state}
         streams = self.streams(len(executed))
-        moved = self.search(executed, context=context, bounds=self.box, generator=streams)
-        return self.loss.robust(state, moved).amin(0)
+        return self._obeyed(state, self.search(executed, context=context, bounds=self.box, generator=streams))
+
+    def _obeyed(self, state: Tensor, executed: Tensor) -> Tensor:
+        """U(s, a), [N]."""
+        return self.loss.robust(state, executed).amin(0)
 
     def _attack(
         self,

@@ -107,25 +107,24 @@ def fit_robust_critic(
     check(len(taken) > 0, "`batches` must hold at least one batch, got none.", fix="sarsa_batches(make_env, policy).")
     data = TensorDict.cat(taken)
     generator = torch.Generator().manual_seed(seed)
-    features = data["observation"].shape[-1] + data["action"].shape[-1]
+    like, features = data["action"], data["observation"].shape[-1] + data["action"].shape[-1]
     victim = as_policy(policy)
-    low, high = (torch.as_tensor(limit, dtype=data["action"].dtype) for limit in (bounds.low, bounds.high))
+    low, high = (torch.as_tensor(limit).to(like) for limit in (bounds.low, bounds.high))
 
     def next_action(following: TensorDictBase) -> Tensor:
         return victim.mean(following["observation"]).clamp(low, high)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = MLP(features, 1, num_cells=plan.hidden, activation_class=nn.ReLU)
+        twins = [MLP(features, 1, num_cells=plan.hidden, activation_class=nn.ReLU).to(like) for _ in range(2)]
         loss = RobustCriticLoss(
             None,
-            ValueOperator(network, in_keys=["observation", "action"]),
+            [ValueOperator(network, in_keys=["observation", "action"]) for network in twins],
             within=within,
             bounds=bounds,
             solver=solver,
             next_action=next_action,
             gamma=plan.gamma,
-            num_qvalue_nets=2,
             seed=seed,
         )
     params = list(loss.qvalue_network_params.parameters())
@@ -133,7 +132,7 @@ def fit_robust_critic(
     with progress("robust critic", total=plan.updates) as advance:
         for _ in range(plan.updates):
             rows = torch.randint(len(data), (plan.batch_size,), generator=generator)
-            error = loss(data[rows])["loss_robust_qvalue"]
+            error = loss(data[rows.to(like.device)])["loss_robust_qvalue"]
             gradients = torch.autograd.grad(error, params)
             for p, gradient in zip(params, gradients, strict=True):
                 p.grad = gradient

@@ -84,9 +84,13 @@ def test_the_advantage_in_closed_form(at_worst: bool, strategy: Strategy | None)
     torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
 
 
-def test_what_the_adversary_took_is_not_taken_twice() -> None:
-    """Executed at its worst, a step shows what the worst execution is worth; half of the way, half is missing."""
-    _, robust = linear()
+@pytest.mark.parametrize("at_worst", [True, False])
+def test_what_the_adversary_took_is_not_taken_twice(at_worst: bool) -> None:
+    """Executed at its worst, a step shows what the worst execution is worth; half of the way, half is missing.
+
+    Of what the agent did the plain reading does not blame it for any of that.
+    """
+    _, robust = linear(at_worst=at_worst)
     state, action, worst = torch.randn(3, 17), torch.zeros(3, 6), torch.zeros(3, 6)
     worst[:, 0], worst[:, 1] = -0.25, 0.25
     batch = steps(state, action, state)

@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 from torch import nn
 
-from advwrap import Bounds, LinfBall
+from advwrap import Bounds, Identity, LinfBall
 from advwrap.losses import RobustCriticTraining, fit_robust_critic
 from advwrap.testing.contracts.rules import assert_untouched, global_randomness_untouched, snapshot
 
@@ -57,6 +57,25 @@ def test_a_policy_is_played_within_its_box() -> None:
     )
     found = critic(torch.zeros(1, 1), torch.zeros(1, 1))
     torch.testing.assert_close(found, torch.full((2, 1), 0.5 * 0.5), atol=0.06, rtol=0)
+
+
+def test_on_any_device_and_in_any_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the same weights: in float64 the same numbers, and on tensors without data nothing reaches for the CPU."""
+    short = RobustCriticTraining(batches=1, updates=5, batch_size=16, hidden=(8,))
+    monkeypatch.setattr(torch.Tensor, "is_set_to", lambda *_: False)  # `SoftUpdate` asks; "meta" has no answer
+
+    def values(like: torch.Tensor, **options: Any) -> torch.Tensor:
+        torch.manual_seed(0)
+        data = two_steps().apply(lambda x: x.to(like) if x.is_floating_point() else x.to(like.device))
+        policy, box = nn.Linear(1, 1).to(like), Bounds(-1.0, 1.0)
+        critic = fit_robust_critic(iter([data]), policy, within=LinfBall(0.5), bounds=box, training=short, **options)
+        return critic(data["observation"], data["action"])
+
+    single, double = values(torch.zeros(())), values(torch.zeros((), dtype=torch.float64))
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), single, atol=1e-5, rtol=1e-5)
+    unattacked = values(torch.zeros((), device="meta"), solver=lambda critic: Identity())  # a search looks at data
+    assert unattacked.device.type == "meta"
 
 
 @pytest.mark.parametrize(
