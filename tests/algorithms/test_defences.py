@@ -268,8 +268,11 @@ def test_the_temperature_of_the_adversary_falls(defence: type[ValtSoft | ValtSam
 
 @pytest.mark.parametrize("defence", ["none", "regulariser", "WocaR", "VALT-EPS", "OA-PI"])
 def test_a_delayed_actor_rests_from_every_term(defence: str) -> None:
-    """TD3: in every second update neither the actor nor a target network moves, whatever the defence adds."""
-    training = OffPolicyTraining(TD3(TASK, DEFENCES[defence], **TINY))
+    """TD3: in every second update neither the actor nor a target network moves, whatever the defence adds.
+
+    In the others the targets of every loss, not only the learner's, come closer by the share tau.
+    """
+    training = OffPolicyTraining(TD3(TASK, DEFENCES[defence], tau=0.25, **TINY))
     for schedule in training.hardening.schedules:
         schedule.t = 120
     generator = torch.Generator().manual_seed(0)
@@ -281,18 +284,24 @@ def test_a_delayed_actor_rests_from_every_term(defence: str) -> None:
     batch = TensorDict({"raw_observation": torch.randn(32, 9), "action": actions, "next": following}, [32])
 
     def state() -> list[torch.Tensor]:
-        losses = [training.learner.loss, *training.hardening.losses]
-        targets = [p for loss in losses for name, p in loss.named_buffers() if "target" in name]
-        parts = (training.learner.actor.parameters(), targets, training.learner.loss.qvalue_network_params.parameters())
+        parts = training.learner.actor.parameters(), training.learner.loss.qvalue_network_params.parameters()
         return [torch.cat([p.detach().flatten().clone() for p in part]) for part in parts]
 
+    def targets() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """What each target follows, and the target."""
+        every = [loss.state_dict() for loss in (training.learner.loss, *training.hardening.losses)]
+        names = [(own, name) for own in every for name in own if name.startswith("target_")]
+        return [(own[name.removeprefix("target_")], own[name].clone()) for own, name in names]
+
     moves = []
-    for _ in range(4):
-        before = state()
+    for share in (0.0, 0.25, 0.0, 0.25):
+        before, old = state(), targets()
         training.update(batch)
         training._move_targets()
         moves.append([not torch.equal(*pair) for pair in zip(before, state(), strict=True)])
-    assert moves == [[False, False, True], [True, True, True]] * 2
+        for (_, then), (live, now) in zip(old, targets(), strict=True):
+            torch.testing.assert_close(now, then.lerp(live, share), rtol=0, atol=1e-6)
+    assert moves == [[False, True], [True, True]] * 2
 
 
 @pytest.mark.parametrize(
