@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from tensordict import TensorDict
 
-from advwrap import AdversarialAction, AdversarialObs, Corners, Identity, LinfBall, Noise
+from advwrap import AdversarialAction, AdversarialObs, Bounds, Corners, Identity, LinfBall, Noise
 from advwrap.algorithms import PPO, RobustAdvantage
 from advwrap.algorithms.oa_ppo import RobustAdvantages
 from advwrap.algorithms.ppo_training import PPOTraining
@@ -53,11 +53,11 @@ def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
 
 
 def steps(state: torch.Tensor, action: torch.Tensor, following: torch.Tensor) -> TensorDict:
-    """Reward 0.5 at each, and the last one ends its episode."""
+    """Reward 0.5 at each; the last one ends its episode, and time ends that of the first."""
     now, after = ({"observation": x, "clean_observation": x} for x in (state, following))
     n = len(state)
-    ended = (torch.arange(n) == n - 1)[:, None]
-    after = TensorDict({**after, "reward": torch.full((n, 1), 0.5), "terminated": ended, "done": ended}, [n])
+    first, last = ((torch.arange(n) == i)[:, None] for i in (0, n - 1))
+    after = TensorDict({**after, "reward": torch.full((n, 1), 0.5), "terminated": last, "done": first | last}, [n])
     return TensorDict({**now, "action": action, "executed_action": action, "next": after}, [n])
 
 
@@ -131,6 +131,19 @@ def test_the_radius_grows() -> None:
     assert radii == [0.0, 0.125, 0.25, 0.25]
 
 
+def test_the_radius_is_in_units_of_half_the_range() -> None:
+    """Of each action, also where it is not around 0: an untrained U without hidden layers falls to one side in both."""
+    training, _ = linear()
+    low, high = torch.tensor([-1.0, 0.0]), torch.tensor([3.0, 1.0])
+    config = RobustAdvantage(0.25, ramp=(0.0, 0.0))
+    robust = config.estimator(
+        training.actor, box=Bounds(low, high), sizes=(3, 2), gamma=0.99, steps=64, compile=False, seed=0
+    )
+    state, middle = torch.zeros(5, 3), ((low + high) / 2).expand(5, 2)
+    executed = robust.search(middle, context={"observation": state}, bounds=robust.box)
+    torch.testing.assert_close((executed - middle).abs(), torch.tensor([0.5, 0.125]).expand(5, 2))
+
+
 def test_the_worst_execution_is_that_of_the_least_critic() -> None:
     """The first of the twins falls to the one side, by little, the second to the other, by much."""
     _, robust = linear(at_worst=True)
@@ -160,6 +173,20 @@ def test_both_are_mixed_in_their_own_units(omega: float, monkeypatch: pytest.Mon
     assert own.std() > 0.01
 
 
+def test_the_targets_follow_the_critics() -> None:
+    """By the share tau after each of three updates, here of critics that stay where they are."""
+    training, robust = linear(updates=3, actions=2, tau=0.25)
+    robust.update.optimizer.param_groups[0]["lr"] = 0.0
+    batch = next(iter(training.trainer.collector))
+    with torch.no_grad():
+        training.gae(batch)
+    critics, targets = robust.loss.qvalue_network_params.data, robust.loss.target_qvalue_network_params.data
+    expected = critics + 0.75**3
+    targets.apply_(lambda weight: weight + 1.0)
+    robust(batch)
+    torch.testing.assert_close(dict(targets.flatten_keys()), dict(expected.flatten_keys()))
+
+
 @pytest.mark.parametrize("unit", [1.0, 4.0])
 def test_replayed_rewards_are_in_the_present_unit(unit: float) -> None:
     """PPO divides its rewards by a deviation that moves; the buffer keeps what the task gave."""
@@ -173,6 +200,20 @@ def test_replayed_rewards_are_in_the_present_unit(unit: float) -> None:
     kept = robust.buffer[:]["next", "reward"]
     torch.testing.assert_close(kept, unit * batch["next", "reward"].reshape(-1, 1))
     assert set((seen[0] * unit).flatten().tolist()) <= set(kept.flatten().tolist())
+
+
+def test_ppo_says_what_the_present_unit_is() -> None:
+    """Of every round another one: what is kept are the rewards of the task all the same."""
+    training, robust = linear(updates=1, actions=2)
+    batches = iter(training.trainer.collector)
+    given, units = [], []
+    for _ in range(2):
+        batch = next(batches)
+        given.append(batch["next", "reward"].reshape(-1, 1).clone())
+        training._prepare(batch)
+        units.append(training.rewards.std)
+    assert len({1.0, *units}) == 3
+    torch.testing.assert_close(robust.buffer[:]["next", "reward"], torch.cat(given))
 
 
 def test_what_is_replayed_is_what_was_executed() -> None:
