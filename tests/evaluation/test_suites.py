@@ -16,7 +16,24 @@ from torch import nn
 from torchrl.modules import MLP, ValueOperator
 from torchrl.objectives import SoftUpdate
 
-from advwrap import PGD, Bounds, Identity, LinfBall, LowValue, Noise
+from advwrap import (
+    PGD,
+    After,
+    Bias,
+    Bounds,
+    Delay,
+    Dropout,
+    Gain,
+    Gated,
+    Identity,
+    LinfBall,
+    LowValue,
+    Noise,
+    Quantised,
+    Saturated,
+    Stuck,
+    WithProbability,
+)
 from advwrap.algorithms import PPO, SAC
 from advwrap.evaluation import (
     ActionSuite,
@@ -32,14 +49,23 @@ from advwrap.evaluation import (
 )
 from advwrap.evaluation import attack_makers as module
 from advwrap.evaluation import measure as measuring
-from advwrap.evaluation.action_makers import ANY_ACTION, FAULTS, Fault, LearnedAction, LowestAction, LowestRobustAction
+from advwrap.evaluation.action_makers import (
+    ADVERSARIES,
+    ANY_ACTION,
+    FAULTS,
+    Fault,
+    LearnedAction,
+    LowestAction,
+    LowestRobustAction,
+    action_ball,
+)
 from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan, Uniform
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
 from advwrap.evaluation.suites import GradientSuite
 from advwrap.losses import RobustCriticLoss, RobustCriticTraining, RobustSarsa, SarsaTraining, ShuffledSarsa
 from advwrap.training import KINDS, Normaliser, TrainedAgent
 from advwrap.victims.tensordict_critic import LossCritic
-from advwrap.wrappers import AdversarialAction
+from advwrap.wrappers import ActionAdversary, AdversarialAction, NoisyAdversary, ProbabilisticAdversary
 
 
 def agent(kind: str = "gaussian", *, env: str = "Pendulum-v1", seed: int = 0, features: int = 3) -> TrainedAgent:
@@ -368,7 +394,7 @@ class TestActions:
     def test_which_adversary_fitted_critics_expect(
         self, maker: AttackMaker, expected: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """None for Min-Q, the worst action of the ball for Min-OA-Q. A quarter of [-2, 2] is 0.5; Q(s, a) = a."""
+        """None for Min-Q, the worst action of the ball for Min-OA-Q. Of [-1, 3] the radius is 0.5; Q(s, a) = a."""
         fits: list[tuple[TensorDict, RobustCriticLoss]] = []
 
         def fit(batches: Iterator[TensorDict], policy: object, *, training: object, **options: Any) -> LossCritic:
@@ -380,12 +406,11 @@ class TestActions:
             return LossCritic(loss)
 
         monkeypatch.setattr(action_makers, "fit_robust_critic", fit)
-        limit = torch.full((1,), 2.0)
-        one = replace(agent("free-scale"), low=-limit, high=limit)
+        one = replace(agent("free-scale"), low=torch.tensor([-1.0]), high=torch.tensor([3.0]))
         attack = maker(one, 0.25)
         ((played, loss),) = fits
         box = loss.bounds.low, loss.bounds.high, loss.within.radius
-        assert [float(size) for size in box] == [-2.0, 2.0, 0.5]
+        assert [float(size) for size in box] == [-1.0, 3.0, 0.5]
         intended, generator = torch.zeros(16, 1), torch.Generator().manual_seed(0)
         asked = {"context": {"observation": torch.zeros(16, 3)}, "bounds": loss.bounds, "generator": generator}
         torch.testing.assert_close(loss.target_attack(intended, **asked), torch.full((16, 1), expected))
@@ -431,6 +456,34 @@ class TestActions:
         for suite in (self.SHORT, FaultSuite()):
             results = evaluate_suite({"a": one}, suite, [0.3], episodes=2)
             assert len(results.attacks) == len(suite.attacks(one))
+
+    def test_what_a_learned_adversary_commands(self) -> None:
+        """The radius is its share of the actions or of the steps; where it pushes it is that of the ball."""
+        assert {name: make(0.3) for name, make in ADVERSARIES.items()} == {
+            "push": ActionAdversary(),
+            "noisy": NoisyAdversary(0.3),
+            "probabilistic": ProbabilisticAdversary(0.3),
+        }
+
+    def test_how_severe_a_fault_is(self) -> None:
+        expected = {
+            "delay": Delay(1),
+            "sticky": Gated(Stuck(), WithProbability(0.25)),
+            "dropout": Dropout(0.25),
+            "stuck": Gated(Stuck(features=[0]), After(100)),
+            "gain": Gain(0.75),
+            "bias": Bias(0.25),
+            "quantised": Quantised(5),
+            "saturated": Saturated(0.75),
+        }
+        # What is gated equals nothing but itself.
+        found = {name: repr(Fault(name)(agent(), 0.25)) for name in FAULTS}
+        assert found == {name: repr(fault) for name, fault in expected.items()}
+
+    def test_the_unit_is_half_the_range_of_each_action(self) -> None:
+        low, high = torch.tensor([-1.0, 0.0]), torch.tensor([3.0, 1.0])
+        ball = action_ball(replace(agent(), low=low, high=high), 0.25)
+        torch.testing.assert_close(ball.radius, torch.tensor([0.5, 0.125]))
 
     @pytest.mark.parametrize("epsilon", [0.1, 0.3, 0.4, 0.9])
     def test_rounding_errs_by_the_radius_at_most(self, epsilon: float) -> None:
