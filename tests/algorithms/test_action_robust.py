@@ -11,6 +11,7 @@ from tensordict import TensorDict
 from tensordict.nn import TensorDictSequential
 
 from advwrap.algorithms import ActionRobustTD3
+from advwrap.algorithms.action_robust import Shared
 from advwrap.algorithms.defence import Learner
 from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.training.update import Update
@@ -49,6 +50,13 @@ def test_probabilistic_actions_are_of_one_or_the_other() -> None:
     taken = executed == adversary
     assert bool((taken | (executed == own)).all())
     assert float(taken.float().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_who_steers_has_every_actuator() -> None:
+    """Of three a row has all of the adversary's or none, in a quarter of the rows."""
+    mixed = Shared("probabilistic", 0.25)(torch.zeros(4000, 3), torch.ones(4000, 3))
+    assert torch.equal(mixed, mixed[:, :1].expand(-1, 3))
+    assert float(mixed[:, 0].mean()) == pytest.approx(0.25, abs=0.03)
 
 
 @pytest.mark.parametrize("game", ["noisy", "probabilistic"])
