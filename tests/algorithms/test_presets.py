@@ -111,7 +111,7 @@ def test_every_name_is_a_learner_with_a_defence() -> None:
         ]
         game = name in ("nr-td3", "pr-td3")
         if "oa" in name.split("-"):
-            assert config.defence == (OAPI.paper(0.2) if "paper" in name else OAPI(0.2)), name
+            assert config.defence == (OAPI(0.2, at_worst=False, steps=20) if "paper" in name else OAPI(0.2)), name
         assert type(config) is (ActionRobustTD3 if game else expected), name
         assert isinstance(config.defence, Undefended) == (game or name in learners)
 
