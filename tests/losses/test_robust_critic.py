@@ -14,6 +14,7 @@ from torchrl.objectives import SoftUpdate
 
 from advwrap import Bounds, Corners, CrossEntropyMethod, LinfBall, Varying
 from advwrap.losses import RobustCriticLoss
+from advwrap.losses.robust_critic import search_quality
 from advwrap.targets import Falling, worst_action
 from advwrap.testing.contracts import LossContract
 from tests.losses.test_worst_case_critic import ACTIONS, CLEAN, FEATURES, batch, draw, q
@@ -297,6 +298,29 @@ def test_the_gap_of_a_search() -> None:
         torch.testing.assert_close(damage, torch.full((8,), 0.6, dtype=torch.float64))
     loss.target_attack = at(0.3)(None)
     assert not loss.search_gap(data, at(-0.3))[0].any()  # the other one is worse
+
+
+def test_what_is_logged_of_a_search():
+    """A quarter of the actions are on a peak, where a single start stays; the others are at the bottom of a valley."""
+    rows: list[int] = []
+
+    class Waves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.height = nn.Parameter(torch.ones(1))
+
+        def forward(self, observation, action):
+            rows.append(len(action))
+            return self.height * torch.cos(torch.pi * action / 0.34).sum(-1, keepdim=True)
+
+    data, waves = batch(), ValueOperator(Waves(), in_keys=[CLEAN, "action"])
+    action = torch.where(torch.arange(8).unsqueeze(1) % 4 == 0, 0.0, 0.34).repeat(1, ACTIONS)
+    loss = robust(qvalue=waves, within=LinfBall(0.5), next_action=lambda following: action)
+    found = search_quality(loss, data)
+    assert (found["search_gap_mean"], found["search_gap_p95"]) == (0.25, 1.0)
+    # The target's waves are 3 high in each action. Fewer steps than twenty come less close to the bottom.
+    assert found["action_damage"] == pytest.approx(0.25 * ACTIONS * 3, rel=0.005)
+    assert max(rows) == 4 * 8  # its starts are searched side by side
 
 
 def test_the_limit_may_depend_on_the_state():
