@@ -1,4 +1,4 @@
-"""Environment steps per second of a whole SAC training, one update per step: ours, its defences, and the peers.
+"""Environment steps per second of a whole training, one update per step: SAC, TD3, their defences, and the peers.
 
     python benchmarks/training.py [--threads 1] [--steps 800] [--out docs/results/benchmark_training.json]
 
@@ -31,7 +31,18 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional as F
 
-from advwrap.algorithms import SAC, Defence, RobustRegulariser, Undefended, ValtEps, ValtSampled, ValtSoft
+from advwrap.algorithms import (
+    OAPI,
+    SAC,
+    TD3,
+    Defence,
+    OffPolicy,
+    RobustRegulariser,
+    Undefended,
+    ValtEps,
+    ValtSampled,
+    ValtSoft,
+)
 from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.provenance import Provenance
 from advwrap.training.agent_networks import mlp
@@ -62,11 +73,13 @@ class Stopwatch:
             raise EnoughError
 
 
-def ours(defence: Defence, *, compiled: bool, device: str = "cpu", seed: int = 0) -> Callable[[Advance], None]:
+def ours(
+    defence: Defence, *, compiled: bool, learner: type[OffPolicy] = SAC, device: str = "cpu", seed: int = 0
+) -> Callable[[Advance], None]:
     """advwrap, on TorchRL's trainer."""
 
     def train(advance: Advance) -> None:
-        SAC(
+        learner(
             TASK,
             defence,
             steps=10**6,
@@ -233,6 +246,8 @@ CONTESTANTS: dict[str, Callable[[Advance], None]] = {
     "VALT-SOFT, compiled": ours(VALT_SOFT, compiled=True),
     "VALT-sampled, compiled": ours(VALT_SAMPLED, compiled=True),
     "Robust-SAC, compiled": ours(RobustRegulariser(EPSILON, 300.0, ramp=AT_ONCE), compiled=True),
+    "TD3, compiled": ours(Undefended(), compiled=True, learner=TD3),
+    "OA-TD3, compiled": ours(OAPI(0.2), compiled=True, learner=TD3),
     "collecting alone": collecting,
     "TorchRL SACTrainer": torchrl,
     "Stable-Baselines3": sb3,
@@ -272,21 +287,28 @@ def main(
 
 def report(each: dict[str, float], passes: dict[str, list[float]], threads: int, out: Path | None) -> None:
     """Print the table, and write it."""
-    table = Table(title=f"SAC on {TASK}, {threads} thread(s), milliseconds per environment step")
+    table = Table(title=f"{TASK}, {threads} thread(s), milliseconds per environment step")
     peer = each.get("Stable-Baselines3")
-    for column in ("", "ms", "steps/s", "x Stable-Baselines3's speed", "x time of our SAC, same mode"):
+    for column in (
+        "",
+        "ms",
+        "steps/s",
+        "x speed of Stable-Baselines3's SAC",
+        "x time of the learner without a defence",
+    ):
         table.add_column(column, justify="left" if not column else "right")
     rows = {}
     for name, value in each.items():
         mode = "eager" if name.endswith("eager") else "compiled"
-        plain = each.get(f"SAC, {mode}") if "," in name else None
+        learner = "TD3" if "TD3" in name else "SAC"
+        plain = each.get(f"{learner}, {mode}") if "," in name else None
         rows[name] = {
             "ms": 1e3 * value,
             "passes_ms": [1e3 * x for x in passes[name]],
             "speed_to_sb3": None if peer is None else peer / value,
-            "time_to_sac": None if plain is None else value / plain,
+            "time_to_plain": None if plain is None else value / plain,
         }
-        shown = [rows[name]["speed_to_sb3"], rows[name]["time_to_sac"]]
+        shown = [rows[name]["speed_to_sb3"], rows[name]["time_to_plain"]]
         table.add_row(name, f"{1e3 * value:.1f}", f"{1 / value:.0f}", *("" if x is None else f"{x:.2f}" for x in shown))
     Console().print(table)
     if out is not None:

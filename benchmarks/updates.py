@@ -13,7 +13,6 @@ import json
 import logging
 import time
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import torch
@@ -24,7 +23,6 @@ from rich.table import Table
 from tensordict import TensorDict
 
 from advwrap.algorithms import OAPI, TD3, Defence, Undefended
-from advwrap.algorithms.oapi import SURGERY
 from advwrap.algorithms.off_policy_training import OffPolicyTraining
 from advwrap.provenance import Provenance
 
@@ -37,18 +35,14 @@ CONTESTANTS: dict[str, Defence] = {
     "OA-TD3, 20 steps from 1 start": OAPI(0.2, steps=20, restarts=1),
     "OA-TD3, 2 steps from 1 start": OAPI(0.2, steps=2, restarts=1),
     "OA-TD3, 1 step from 1 start": OAPI(0.2, steps=1, restarts=1),
-    f"OA-TD3, {ADDED}": OAPI(0.2),
+    f"OA-TD3, {ADDED}": OAPI(0.2, surgery=torch.add),
     "OA-TD3, no surgery": OAPI(0.2, surgery="none"),
 }
 
 
 def training_of(name: str, compiled: bool) -> OffPolicyTraining:
     """Networks, losses and the update; nothing is trained yet."""
-    config = TD3(TASK, CONTESTANTS[name], hidden=(256, 256), learning_rate=3e-4, compile=compiled)
-    if not name.endswith(ADDED):
-        return OffPolicyTraining(config)
-    with mock.patch.dict(SURGERY, pcgrad=torch.add):
-        return OffPolicyTraining(config)
+    return OffPolicyTraining(TD3(TASK, CONTESTANTS[name], hidden=(256, 256), learning_rate=3e-4, compile=compiled))
 
 
 def transitions(seed: int) -> TensorDict:
