@@ -73,7 +73,8 @@ class Delay(_Fault):
 
     x_t = a_(t-k), and `initial` in the first k steps of an episode
 
-    Source: the constant action delay of Dulac-Arnold et al., *Challenges of real-world reinforcement learning*, 2020.
+    Source: the constant action delay of Dulac-Arnold et al., *An empirical investigation of the challenges of real-world
+        reinforcement learning*, 2020.
 
     Args:
         steps: k, at least 1.
@@ -164,16 +165,17 @@ def sticky(p: float, *, features: Features = None) -> Gated:
 
 @dataclass(frozen=True)
 class Dropout(_Fault):
-    """Commands get lost: each feature is 0 with probability p, independently at every step.
+    """Commands get lost: each feature is 0 (or `value`) with probability p, independently at every step.
 
     Source: the dropped values of Dulac-Arnold et al. 2020.
 
     Args:
         p: Probability per feature and step.
+        value: What is executed instead: of discrete actions, the index of doing nothing.
         features: Indices of the features that can be lost; all by default.
 
     Raises:
-        ValueError: If `p` is not in [0, 1].
+        ValueError: If `p` is not in [0, 1] or `value` is not finite.
 
     Example:
         >>> import torch
@@ -183,15 +185,17 @@ class Dropout(_Fault):
     """
 
     p: float = 1.0
+    value: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fraction("p", self.p)
+        check(abs(self.value) < float("inf"), f"`value` must be finite, got {self.value}.")
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Zeros and commands."""
         dice = streams.uniform(torch.empty_like(clean, dtype=torch.float64))
-        return torch.where(dice < self.p, torch.zeros_like(clean), clean)
+        return torch.where(dice < self.p, torch.full_like(clean, self.value), clean)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from advwrap.errors import check
 
 @dataclass(frozen=True, eq=False)
 class ActionSet:
-    """The values that a perturbed action may take, whatever the agent intended.
+    """The values that a perturbed action may take, whatever the agent intended; of those an action mask forbids, none.
 
     Args:
         actions: The allowed actions, shape [K, *action]; or an integer n for the indices 0, ..., n - 1.

@@ -172,7 +172,7 @@ class Injection:
         elif not ((result >= self._lowest) & (result < self._end)).all():
             raise ValueError(
                 f"{self._attack} chose {result.tolist()}, which is not in {self.space}. "
-                "Fix: an `ActionSet` of valid actions."
+                "Fix: an `ActionSet` of valid actions; Delay(initial=...) or Dropout(value=...) with one."
             )
         return result.astype(clean.dtype)
 

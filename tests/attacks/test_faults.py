@@ -97,6 +97,10 @@ class TestFormulas:
         both = (lost[:, 0] & lost[:, 1]).float().mean()
         assert abs(both - 0.09) < 0.02  # features are independent
         assert not Dropout(1.0)(self.clean).any()
+        assert (Dropout(1.0, value=0.25)(self.clean) == 0.25).all()
+        index = Dropout(1.0, value=3)(torch.tensor([4, 5]))  # of discrete actions that begin with 3
+        assert index.tolist() == [3, 3]
+        assert index.dtype == torch.int64
 
     def test_delay_and_its_first_steps(self) -> None:
         context, clean = past(4), torch.ones(4, 3)
@@ -152,6 +156,7 @@ def test_a_machine_breaks() -> None:
         (lambda: Delay(0), "`steps` must be an integer >= 1"),
         (lambda: Delay(1, initial=float("nan")), "`initial` must be finite"),
         (lambda: Dropout(1.5), "`p` must be in"),
+        (lambda: Dropout(0.5, value=float("nan")), "`value` must be finite"),
         (lambda: Gain(float("nan")), "`factor` must be finite"),
         (lambda: Bias(float("inf")), "`offset` must be finite"),
         (lambda: Quantised(1), "`levels` must be an integer >= 2"),
