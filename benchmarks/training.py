@@ -247,7 +247,7 @@ CONTESTANTS: dict[str, Callable[[Advance], None]] = {
     "VALT-sampled, compiled": ours(VALT_SAMPLED, compiled=True),
     "Robust-SAC, compiled": ours(RobustRegulariser(EPSILON, 300.0, ramp=AT_ONCE), compiled=True),
     "TD3, compiled": ours(Undefended(), compiled=True, learner=TD3),
-    "OA-TD3, compiled": ours(OAPI(0.2), compiled=True, learner=TD3),
+    "OA-TD3, compiled": ours(OAPI(0.2, ramp=AT_ONCE), compiled=True, learner=TD3),
     "collecting alone": collecting,
     "TorchRL SACTrainer": torchrl,
     "Stable-Baselines3": sb3,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,15 @@ from advwrap.provenance import Provenance
 TASK, FEATURES, ACTIONS, BATCH = "Hopper-v5", 11, 3, 256
 ADDED = "added, from two gradients"
 """Both gradients of the actor, taken one by one as surgery does, and then simply added."""
+oapi = partial(OAPI, 0.2, ramp=(0.0, 0.0))
 CONTESTANTS: dict[str, Defence] = {
     "TD3": Undefended(),
-    "OA-TD3": OAPI(0.2),
-    "OA-TD3, 20 steps from 1 start": OAPI(0.2, steps=20, restarts=1),
-    "OA-TD3, 2 steps from 1 start": OAPI(0.2, steps=2, restarts=1),
-    "OA-TD3, 1 step from 1 start": OAPI(0.2, steps=1, restarts=1),
-    f"OA-TD3, {ADDED}": OAPI(0.2, surgery=torch.add),
-    "OA-TD3, no surgery": OAPI(0.2, surgery="none"),
+    "OA-TD3": oapi(),
+    "OA-TD3, 20 steps from 1 start": oapi(steps=20, restarts=1),
+    "OA-TD3, 2 steps from 1 start": oapi(steps=2, restarts=1),
+    "OA-TD3, 1 step from 1 start": oapi(steps=1, restarts=1),
+    f"OA-TD3, {ADDED}": oapi(surgery=torch.add),
+    "OA-TD3, no surgery": oapi(surgery="none"),
 }
 
 

@@ -56,28 +56,28 @@ class OAPI:
             `steps` and `restarts` must be left out.
         smoothed: Whether the robust target is taken around the action that the learner's own target is made of (TD3's
             noisy target action, a sample of SAC's policy) instead of the policy's mean.
-        ramp: Between which fractions of the training the radius grows from 0 to epsilon; at once by default. With a
-            late one the agent first learns the task, and then to withstand the adversary.
-        adversarial_ratio: Share of the environments that collect, rounded up to whole ones, in which the worst action
-            is executed at every step, by the present robust critics: what they say of an adversary they then know from
-            experience, and the other environments show what the agent does when it is left alone.
+        ramp: Between which fractions of the training the radius grows from 0 to epsilon: the agent first learns the
+            task, and then to withstand the adversary. ``(0.0, 0.0)``: at once.
+        adversarial_ratio: Share of the environments that collect, rounded up to whole ones (0: of none), in which the
+            worst action is executed at every step, by the present robust critics: what they say of an adversary they
+            then know from experience, and the other environments show what the agent does when it is left alone.
 
     Example:
         >>> from advwrap.algorithms import TD3
         >>> TD3("Hopper-v5", OAPI(0.2)).defence.omega
-        0.5
+        0.6
     """
 
     epsilon: float
-    omega: float = 0.5
+    omega: float = 0.6
     at_worst: bool = True
     surgery: str | Combine = "pcgrad"
     steps: int = 3
     restarts: int = 1
     strategy: Strategy | None = None
     smoothed: bool = True
-    ramp: tuple[float, float] = (0.0, 0.0)
-    adversarial_ratio: float = 0.0
+    ramp: tuple[float, float] = (0.5, 0.75)
+    adversarial_ratio: float = 0.25
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
@@ -94,9 +94,10 @@ class OAPI:
     def paper(cls, epsilon: float) -> OAPI:
         """The paper's reading: twenty steps of the search, and the actor raised at U(s, pi(s)).
 
-        That twenty steps fall, and search every critic on its own, is ours.
+        The radius is there from the first step on, and only the agent collects. That twenty steps fall, and search
+        every critic on its own, is ours.
         """
-        return cls(epsilon, at_worst=False, steps=20)
+        return cls(epsilon, omega=0.5, at_worst=False, steps=20, ramp=(0.0, 0.0), adversarial_ratio=0.0)
 
     def harden(self, learner: Learner, *, steps: int, seed: int) -> Hardening:
         """Two more critics, their term in the actor's loss, and the rule that combines it with the nominal one."""
@@ -106,11 +107,10 @@ class OAPI:
             f"`epsilon` must be <= 1, the share of steps, where actions are discrete, got {self.epsilon}.",
         )
         for name in () if box is not None else CONTINUOUS:
-            default, value = getattr(OAPI, name), getattr(self, name)
+            value = getattr(self, name)
             check(
-                value == default,
-                f"`{name}` must be {default} where actions are discrete, got {value}.",
-                fix="leave it out: the minimum over finitely many actions needs no search.",
+                value == getattr(OAPI, name),
+                f"`{name}` must be left out where actions are discrete, got {value}: there is nothing to search.",
             )
         radius = between(self.ramp, 0.0, self.epsilon, steps=steps)
         robust = self._tables(learner, radius) if box is None else self._critics(learner, radius, *box, seed=seed)

@@ -73,8 +73,7 @@ class Delay(_Fault):
 
     x_t = a_(t-k), and `initial` in the first k steps of an episode
 
-    Source: the constant action delay of Dulac-Arnold et al., *An empirical investigation of the challenges of real-world
-        reinforcement learning*, 2020.
+    Source: the constant action delay of Dulac-Arnold et al. 2020.
 
     Args:
         steps: k, at least 1.

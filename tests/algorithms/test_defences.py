@@ -49,7 +49,7 @@ DEFENCES: dict[str, Defence] = {
     "learned, exact": ValtSoft(EPSILON, temperature=1.0, reset_every=40, exact=True),
     "alternating": Alternating(EPSILON, ADVERSARY, adversary_steps=1.0, regulariser=1.0),
     "WocaR": Wocar(EPSILON),
-    "OA-PI": OAPI(EPSILON),
+    "OA-PI": OAPI(EPSILON, ramp=(0.0, 0.0)),
 }
 
 
@@ -452,9 +452,12 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: OAPI(0.1, adversarial_ratio=1.5), "`adversarial_ratio` must be in"),
         (
             lambda: DiscreteSAC("CartPole-v1", OAPI(0.1, adversarial_ratio=0.5), **TINY).train(),
-            "`adversarial_ratio` must be 0.0 where actions are discrete",
+            "`adversarial_ratio` must be left out where actions are discrete, got 0.5",
         ),
-        (lambda: DiscreteSAC("CartPole-v1", OAPI.paper(0.1), **TINY).train(), "`at_worst` must be True where actions"),
+        (
+            lambda: DiscreteSAC("CartPole-v1", OAPI.paper(0.1), **TINY).train(),
+            "`at_worst` must be left out where actions",
+        ),
         (lambda: OAPI(0.1, ramp=(0.8, 0.5)), "`ramp` must rise within"),
         (lambda: OAPI(0.1, steps=4, strategy=Corners()), "`steps` must be left out beside a `strategy`, got 4"),
         (lambda: OAPI(0.1, restarts=0), "`restarts` must be an integer >= 1"),

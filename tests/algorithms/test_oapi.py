@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from advwrap.victims.tensordict_critic import LossCritic
 TASK = "InvertedDoublePendulum-v5"
 TINY: dict[str, Any] = {"steps": 120, "random_steps": 20, "hidden": (8, 8), "batch_size": 8}
 EPSILON = 0.3
+oapi = partial(OAPI, ramp=(0.0, 0.0))
+"""The whole radius from the first step on."""
 
 
 def replayed(features: int, action: torch.Tensor) -> TensorDict:
@@ -44,19 +47,19 @@ def replayed(features: int, action: torch.Tensor) -> TensorDict:
 
 def test_the_robust_target_is_around_the_smoothed_target_action() -> None:
     """TD3: the robust critics bootstrap the *target* actor's noisy action."""
-    training = OffPolicyTraining(TD3(TASK, OAPI(EPSILON), **TINY))
+    training = OffPolicyTraining(TD3(TASK, oapi(EPSILON), **TINY))
     (robust,) = training.hardening.losses
     training.learner.loss.target_actor_network_params.data.apply_(torch.zeros_like)  # its action is 0 everywhere
     following = TensorDict({"observation": torch.randn(2000, 9), "clean_observation": torch.randn(2000, 9)}, [2000])
     noise = robust.next_action(following)
     assert float(noise.std()) == pytest.approx(0.2, rel=0.1)
     assert float(noise.abs().max()) <= 0.5
-    plain = OffPolicyTraining(TD3(TASK, OAPI(EPSILON, smoothed=False), **TINY))
+    plain = OffPolicyTraining(TD3(TASK, oapi(EPSILON, smoothed=False), **TINY))
     assert plain.hardening.losses[0].next_action is None  # the actor's own
 
 
 def test_what_the_search_misses_is_logged_now_and_then(tmp_path: Path) -> None:
-    training = OffPolicyTraining(TD3(TASK, OAPI(EPSILON), **TINY), out=tmp_path)
+    training = OffPolicyTraining(TD3(TASK, oapi(EPSILON), **TINY), out=tmp_path)
     gap: Any = training.hardening.after
     gap.every = 50
     training.run()
@@ -70,7 +73,7 @@ def test_what_the_search_misses_is_logged_now_and_then(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("ramp", "radii"), [((0.5, 1.0), [0.0, 0.0, 0.25, 0.5]), ((0.0, 0.0), [0.5, 0.5, 0.5, 0.5])])
 def test_the_radius_of_oa_pi_grows(ramp: tuple[float, float], radii: list[float]) -> None:
     """In the units of the action, whose range is [-2, 2]."""
-    training = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.25, ramp=ramp), **TINY))
+    training = OffPolicyTraining(TD3("Pendulum-v1", oapi(0.25, ramp=ramp), **TINY))
     (radius,), (robust,) = training.hardening.schedules, training.hardening.losses
     found = []
     for fraction in (0.0, 0.5, 0.75, 1.0):
@@ -80,7 +83,7 @@ def test_the_radius_of_oa_pi_grows(ramp: tuple[float, float], radii: list[float]
 
 
 def test_the_share_of_replaced_actions_grows() -> None:
-    training = OffPolicyTraining(DiscreteSAC("CartPole-v1", OAPI(0.25, ramp=(0.5, 1.0)), **TINY))
+    training = OffPolicyTraining(DiscreteSAC("CartPole-v1", oapi(0.25, ramp=(0.5, 1.0)), **TINY))
     (share,), (robust,) = training.hardening.schedules, training.hardening.losses
     share.t = int(0.75 * training.config.steps)
     assert robust.probability() == 0.125
@@ -88,7 +91,7 @@ def test_the_share_of_replaced_actions_grows() -> None:
 
 def test_what_is_executed_in_the_collection_is_what_the_learner_is_told() -> None:
     """In 0.3 of four environments, two, to the worst of the ball, and the replay buffer has what was executed."""
-    config = TD3("Pendulum-v1", OAPI(0.25, adversarial_ratio=0.3), **{**TINY, "random_steps": 0})
+    config = TD3("Pendulum-v1", oapi(0.25, adversarial_ratio=0.3), **{**TINY, "random_steps": 0})
     training = OffPolicyTraining(config)
     batch = next(iter(training.trainer.collector))
     executed, intended = batch["executed_action"], batch["action"]
@@ -109,7 +112,7 @@ def test_what_is_executed_in_the_collection_is_what_the_learner_is_told() -> Non
 @pytest.mark.parametrize("lower", [0, 1])
 def test_what_is_executed_in_the_collection_is_worst_by_both_robust_critics(lower: int) -> None:
     """The lower of the live twins falls to the right, the other one to the left; their targets the other way."""
-    config = TD3("Pendulum-v1", OAPI(0.25, adversarial_ratio=1.0), **{**TINY, "random_steps": 0, "hidden": ()})
+    config = TD3("Pendulum-v1", oapi(0.25, adversarial_ratio=1.0), **{**TINY, "random_steps": 0, "hidden": ()})
     training = OffPolicyTraining(config)
     (robust,) = training.hardening.losses
     for params, sign in ((robust.qvalue_network_params, 1.0), (robust.target_qvalue_network_params, -1.0)):
@@ -128,7 +131,7 @@ RULES = {"pcgrad": pcgrad, "nominal": protect_first, "none": torch.add}
 def test_the_gradient_of_oa_pis_actor(surgery: str, at_worst: bool) -> None:
     """rule(omega grad of -Q_1(s, mu), (1 - omega) grad of -U_1(s, mu + d)), of two objectives that disagree."""
     omega = 0.3
-    config = TD3(TASK, OAPI(EPSILON, omega=omega, surgery=surgery, at_worst=at_worst), **TINY)
+    config = TD3(TASK, oapi(EPSILON, omega=omega, surgery=surgery, at_worst=at_worst), **TINY)
     training = OffPolicyTraining(config)
     (robust,) = training.hardening.losses
     weights = robust.qvalue_network_params.data
@@ -160,7 +163,7 @@ def test_the_gradient_of_oa_pis_actor(surgery: str, at_worst: bool) -> None:
 def test_the_robust_critics_discount_as_the_learner_does(learner: type[OffPolicy]) -> None:
     """Reward 1, nothing now and 10 later whatever is executed: an error of 1 + 10 gamma, or 1 at the end."""
     discrete = learner is DiscreteSAC
-    training = OffPolicyTraining(learner("CartPole-v1" if discrete else TASK, OAPI(EPSILON), gamma=0.5, **TINY))
+    training = OffPolicyTraining(learner("CartPole-v1" if discrete else TASK, oapi(EPSILON), gamma=0.5, **TINY))
     (robust,) = training.hardening.losses
     for params, level in ((robust.qvalue_network_params, 0.0), (robust.target_qvalue_network_params, 10.0)):
         params.data.apply_(torch.zeros_like)
@@ -174,7 +177,7 @@ def test_the_robust_critics_discount_as_the_learner_does(learner: type[OffPolicy
 
 
 def test_any_rule_for_the_gradients() -> None:
-    config = TD3(TASK, OAPI(EPSILON, surgery=torch.add), **TINY)
+    config = TD3(TASK, oapi(EPSILON, surgery=torch.add), **TINY)
     assert OffPolicyTraining(config).update.surgery.combine is torch.add
     assert described(config)["defence"]["surgery"] == {"function": "add"}
 
@@ -190,7 +193,7 @@ def test_any_rule_for_the_gradients() -> None:
 def test_the_rule_may_be_an_aggregator_of_torchjd(rule: nn.Module, ours: Any, atol: float) -> None:
     asked: list[int] = []
     rule.register_forward_hook(lambda *_: asked.append(1))
-    agents = [TD3(TASK, OAPI(EPSILON, surgery=by), **{**TINY, "steps": 40}).train() for by in (ours, rule)]
+    agents = [TD3(TASK, oapi(EPSILON, surgery=by), **{**TINY, "steps": 40}).train() for by in (ours, rule)]
     expected, found = (nn.utils.parameters_to_vector(agent.actor.parameters()) for agent in agents)
     torch.testing.assert_close(found, expected, rtol=0, atol=atol)
     assert len(asked) == 20  # the actor learns in every second update
@@ -199,7 +202,7 @@ def test_the_rule_may_be_an_aggregator_of_torchjd(rule: nn.Module, ours: Any, at
 @pytest.mark.parametrize("learner", [SAC, TD3, DiscreteSAC])
 def test_the_robust_critics_begin_as_the_nominal_ones(learner: type[OffPolicy]) -> None:
     """Of an agent that goes on as well: their term has half of the weight at once."""
-    config = learner("CartPole-v1" if learner is DiscreteSAC else TASK, OAPI(EPSILON), **TINY)
+    config = learner("CartPole-v1" if learner is DiscreteSAC else TASK, oapi(EPSILON), **TINY)
     for start in (None, replace(config, defence=Undefended()).train()):
         training = OffPolicyTraining(config, start=start)
         pair = training.learner.loss, training.hardening.losses[0]
@@ -208,7 +211,7 @@ def test_the_robust_critics_begin_as_the_nominal_ones(learner: type[OffPolicy]) 
 
 
 def test_sac_bootstraps_its_robust_value_at_sampled_actions() -> None:
-    training = OffPolicyTraining(SAC(TASK, OAPI(EPSILON), **TINY))
+    training = OffPolicyTraining(SAC(TASK, oapi(EPSILON), **TINY))
     following = TensorDict({"observation": torch.zeros(400, 9)}, [400])
     sampled = training.hardening.losses[0].next_action(following)
     law = training.learner.actor.get_dist(following)
@@ -219,7 +222,7 @@ def test_sac_bootstraps_its_robust_value_at_sampled_actions() -> None:
 def test_the_radius_is_in_units_of_half_the_range() -> None:
     """Of each action, also where it is not around 0: untrained critics without hidden layers fall to one side."""
     low, high = torch.tensor([-1.0, 0.0]), torch.tensor([3.0, 1.0])
-    config = TD3(TASK, OAPI(0.25), **{**TINY, "hidden": ()})
+    config = TD3(TASK, oapi(0.25), **{**TINY, "hidden": ()})
     learner = config.learner(spaces.Box(-1.0, 1.0, (3,)), spaces.Box(low.numpy(), high.numpy()))
     (robust,) = config.defence.harden(learner, steps=config.steps, seed=0).losses
     state, middle = torch.zeros(5, 3), ((low + high) / 2).expand(5, 2)
@@ -230,7 +233,7 @@ def test_the_radius_is_in_units_of_half_the_range() -> None:
 def test_oa_pi_searches_by_its_strategy() -> None:
     """In the target, where the actor is improved, and in the collection; not by a gradient."""
     strategy = CrossEntropyMethod(rounds=2, samples=4, elite=2)
-    defence = OAPI(0.25, strategy=strategy, adversarial_ratio=0.5)
+    defence = oapi(0.25, strategy=strategy, adversarial_ratio=0.5)
     training = OffPolicyTraining(TD3(TASK, defence, **{**TINY, "steps": 40}))
     (loss,) = training.hardening.losses
     for attack in (loss.target_attack, loss.attack, training.hardening.execution.attack):

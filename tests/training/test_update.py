@@ -105,7 +105,7 @@ def test_two_losses_with_one_name() -> None:
 
 def test_nothing_of_a_resting_actor_is_left() -> None:
     """What is logged has to be computed: a compiled graph would search for the actor's worst action in vain."""
-    training = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.3), hidden=(8,), seed=0))
+    training = OffPolicyTraining(TD3("Pendulum-v1", OAPI(0.3, ramp=(0.0, 0.0)), hidden=(8,), seed=0))
     everything, resting = (
         set(training.update.gradients(transitions(0), tuple(names))[1]) for names in ((), training.update.every)
     )
@@ -181,7 +181,9 @@ def test_one_compiled_graph_begins_as_the_eager_update() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("defence", [OAPI(0.3), ValtEps(0.3, ramp=(0.0, 0.0))], ids=["OA-PI", "VALT-EPS"])
+@pytest.mark.parametrize(
+    "defence", [OAPI(0.3, ramp=(0.0, 0.0)), ValtEps(0.3, ramp=(0.0, 0.0))], ids=["OA-PI", "VALT-EPS"]
+)
 def test_a_compiled_update_takes_the_same_steps(defence: Defence) -> None:
     """Searches, robust critics, surgery, the delayed actor and what moves with time; on TD3 without noise, no chance.
 
