@@ -75,3 +75,24 @@ def test_tables_are_found() -> None:
     """So that a misspelt comment does not turn the tests off."""
     assert len(FOUND) == sum(page.read_text().count("<!-- results") for page in DOCS.rglob("*.md"))
     assert len(FOUND) >= 4
+
+
+def test_the_worst_cases_of_the_readme() -> None:
+    """Each row is one experiment, with an undefended agent and a defended one."""
+    experiments = {
+        "halfcheetah": ("sac", "valt-eps-sac"),
+        "pendulum": ("sac", "valt-eps-sac"),
+        "actions-hopper": ("td3", "oa-td3"),
+        "actions-pendulum": ("ppo", "oa-ppo"),
+    }
+    table = (ROOT / "README.md").read_text().partition("<!-- worst cases -->\n")[2].partition("\n\n")[0]
+    _, _, *body = rows(table)
+    for (folder, names), (_, where, *shown) in zip(experiments.items(), body, strict=True):
+        results = read_results(DOCS / "results" / folder / "results.json")
+        seeds, epsilon = methods(results), where.split(", ")[1]
+        for name, natural, worst in zip(names, shown[1::3], shown[2::3], strict=True):
+            for header, text in (("natural", natural), ("worst", worst)):
+                assert text == f"{interval(means(measure(results, epsilon, header), seeds[name])).value:.0f}", (
+                    name,
+                    header,
+                )
