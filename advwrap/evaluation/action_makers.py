@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -11,28 +10,16 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from advwrap.attacks import (
-    After,
     Attack,
-    Bias,
-    Delay,
-    Dropout,
-    Gain,
     Gated,
     Identity,
     Noise,
-    Quantised,
     RandomVertex,
-    Saturated,
     Search,
-    Stuck,
     WithProbability,
-    sticky,
 )
 from advwrap.errors import check
 from advwrap.evaluation.attack_makers import return_std
-from advwrap.evaluation.attackers import Learns
-from advwrap.evaluation.scan import scan_attackers
-from advwrap.evaluation.selection import SELECTION_SEED
 from advwrap.losses import sarsa_batches
 from advwrap.losses.fit_robust_critic import RobustCriticTraining, fit_robust_critic
 from advwrap.losses.robust_critic import Solver
@@ -42,7 +29,6 @@ from advwrap.targets import worst_action
 from advwrap.training import TrainedAgent
 from advwrap.victims import AnyCritic
 from advwrap.victims.tensordict_critic import LossCritic
-from advwrap.wrappers import ActionAdversary, AttackerKind, NoisyAdversary, ProbabilisticAdversary
 
 
 def action_ball(agent: TrainedAgent, epsilon: float) -> LinfBall:
@@ -192,96 +178,3 @@ def fitted(
     within, bounds = action_ball(agent, epsilon), Bounds(agent.low, agent.high)
     played = played_in_ball(agent, epsilon)
     return fit_robust_critic(played, agent.policy, within=within, bounds=bounds, training=training, solver=solver)
-
-
-@dataclass(frozen=True)
-class LearnedAction:
-    """The strongest of the adversaries that are trained to share the agent's actuators.
-
-    Args:
-        game: What they command: "push", a perturbation in the ball (as in RARL); "noisy", a share of every action
-            (NR-MDP); "probabilistic", some actions (PR-MDP). The share is the radius.
-        algorithms: With which settings, one adversary each.
-        selection: Episodes that choose the strongest.
-
-    Example:
-        >>> from advwrap.algorithms import SAC
-        >>> LearnedAction("push", (SAC("", steps=50_000),)).game
-        'push'
-    """
-
-    game: str
-    algorithms: Sequence[Learns]
-    selection: int = 10
-
-    def __post_init__(self) -> None:
-        check(self.game in ADVERSARIES, f"`game` must be one of {', '.join(ADVERSARIES)}, got {self.game!r}.")
-
-    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
-        """Train, choose."""
-        scan = scan_attackers(
-            agent.policy,
-            agent.make_env,
-            within=action_ball(agent, epsilon),
-            kinds=(ADVERSARIES[self.game](epsilon),),
-            algorithms=self.algorithms,
-            episodes=self.selection,
-            seed=SELECTION_SEED,
-            player=agent.act,
-        )
-        return scan.best.attacker.attack
-
-
-ADVERSARIES: Mapping[str, Callable[[float], AttackerKind]] = {
-    "push": lambda epsilon: ActionAdversary(),
-    "noisy": NoisyAdversary,
-    "probabilistic": ProbabilisticAdversary,
-}
-"""What a learned adversary commands, by the radius."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A fault of the actuators, as severe as the radius says where it has degrees.
-
-    Args:
-        name: One of `FAULTS`.
-
-    Example:
-        >>> from advwrap.algorithms import TD3
-        >>> agent = TD3("Pendulum-v1", steps=40, random_steps=40, hidden=(8,), batch_size=8).train()
-        >>> Fault("gain")(agent, 0.25)
-        Gain(features=None, factor=0.75)
-    """
-
-    name: str
-
-    def __post_init__(self) -> None:
-        check(self.name in FAULTS, f"`name` must be one of {', '.join(FAULTS)}, got {self.name!r}.")
-
-    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
-        """The fault.
-
-        Raises:
-            ValueError: If the radius is not in (0, 1).
-        """
-        check(0 < epsilon < 1, f"`epsilon` must be in (0, 1), got {epsilon}.")
-        return FAULTS[self.name](epsilon)
-
-
-FAULTS: Mapping[str, Callable[[float], Attack]] = {
-    "delay": lambda epsilon: Delay(1),
-    "sticky": sticky,
-    "dropout": Dropout,
-    "stuck": lambda epsilon: Gated(Stuck(features=[0]), After(100)),
-    "gain": lambda epsilon: Gain(1 - epsilon),
-    "bias": Bias,
-    "quantised": lambda epsilon: Quantised(1 + max(1, math.ceil(1 / epsilon))),
-    "saturated": lambda epsilon: Saturated(1 - epsilon),
-}
-"""By the radius: the share of steps, of effect or of the range that is lost, or the largest error in half-ranges (bias,
-quantised). A delay is one step, and what is stuck is the first actuator from step 100 on, whatever the radius.
-"""
-
-ANY_ACTION = ("delay", "sticky", "dropout", "stuck")
-"""Those that discrete actions can have too; what is lost is then action 0."""

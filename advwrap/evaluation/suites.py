@@ -9,11 +9,6 @@ from typing import Protocol
 from advwrap.algorithms import PPO, SAC
 from advwrap.errors import check
 from advwrap.evaluation.action_makers import (
-    ADVERSARIES,
-    ANY_ACTION,
-    FAULTS,
-    Fault,
-    LearnedAction,
     LowestAction,
     LowestRobustAction,
     ReplacedAction,
@@ -30,6 +25,8 @@ from advwrap.evaluation.attack_makers import (
     Uniform,
 )
 from advwrap.evaluation.attackers import Learns
+from advwrap.evaluation.fault_makers import ANY_ACTION, FAULTS, Fault
+from advwrap.evaluation.learned_action import ADVERSARIES, LearnedAction
 from advwrap.training import TrainedAgent
 from advwrap.wrappers import PAAD, SARL, AdversarialAction, AttackerKind
 

@@ -49,17 +49,10 @@ from advwrap.evaluation import (
 )
 from advwrap.evaluation import attack_makers as module
 from advwrap.evaluation import measure as measuring
-from advwrap.evaluation.action_makers import (
-    ADVERSARIES,
-    ANY_ACTION,
-    FAULTS,
-    Fault,
-    LearnedAction,
-    LowestAction,
-    LowestRobustAction,
-    action_ball,
-)
+from advwrap.evaluation.action_makers import LowestAction, LowestRobustAction, action_ball
 from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan, Uniform
+from advwrap.evaluation.fault_makers import ANY_ACTION, FAULTS, Fault
+from advwrap.evaluation.learned_action import ADVERSARIES, LearnedAction
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
 from advwrap.evaluation.suites import GradientSuite
 from advwrap.losses import RobustCriticLoss, RobustCriticTraining, RobustSarsa, SarsaTraining, ShuffledSarsa

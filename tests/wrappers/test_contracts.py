@@ -36,7 +36,7 @@ from advwrap import (
     transforms,
 )
 from advwrap.attacks import Attack, Overrule, Push, Steered
-from advwrap.evaluation.action_makers import ANY_ACTION, FAULTS
+from advwrap.evaluation.fault_makers import ANY_ACTION, FAULTS
 from advwrap.targets import worst_action
 from advwrap.testing.contracts.vectors import HORIZONS
 from advwrap.testing.environments import (

@@ -29,7 +29,7 @@ from advwrap import (
     RandomVertex,
     Stuck,
 )
-from advwrap.evaluation.action_makers import FAULTS as FAULTS_BY_RADIUS
+from advwrap.evaluation.fault_makers import FAULTS as FAULTS_BY_RADIUS
 from advwrap.targets import worst_action
 from tests.wrappers.environments import Discrete, Still, StillTogether, Walk
 
