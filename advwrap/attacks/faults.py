@@ -225,10 +225,7 @@ class Gain(_Fault):
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Multiply."""
-        if not clean.is_floating_point():
-            raise TypeError(
-                f"`clean` must be floating point for {self}, got {clean.dtype}. Fix: Delay, Stuck or Dropout."
-            )
+        _check_numbers(clean, self)
         return clean * self.factor
 
 
@@ -260,6 +257,7 @@ class Bias(_Fault):
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Add."""
+        _check_numbers(clean, self)
         low, high = bounds.finite(clean, self)
         return clean + self.offset * (high - low) / 2
 
@@ -293,6 +291,7 @@ class Quantised(_Fault):
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Round."""
+        _check_numbers(clean, self)
         low, high = bounds.finite(clean, self)
         # A value outside the limits is at the nearest of them: a converter knows no other levels.
         share = ((clean - low) / (high - low).clamp_min(torch.finfo(clean.dtype).tiny)).clamp(0, 1)
@@ -327,9 +326,15 @@ class Saturated(_Fault):
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Clip."""
+        _check_numbers(clean, self)
         low, high = bounds.finite(clean, self)
         middle, half = (high + low) / 2, self.share * (high - low) / 2
         return torch.where((clean - middle).abs() <= half, clean, clean.clamp(middle - half, middle + half))
+
+
+def _check_numbers(clean: Tensor, fault: _Fault) -> None:
+    if not clean.is_floating_point():
+        raise TypeError(f"`clean` must be floating point for {fault}, got {clean.dtype}. Fix: Delay, Stuck or Dropout.")
 
 
 def _rows(known: Tensor, then: Tensor, otherwise: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ from advwrap.sets import PerturbationSet
 from advwrap.testing import AttackContract
 
 BOX = Bounds(torch.tensor([-1.0, -2.0, 0.0]), torch.tensor([1.0, 4.0, 0.5]))
-FAULTS = [Bias(0.3), Quantised(5), Saturated(0.4), Gain(0.5), Dropout(0.5), Delay(3, initial=0.2), sticky(0.5)]
+OF_NUMBERS = [Bias(0.3), Quantised(5), Saturated(0.4), Gain(0.5)]
+FAULTS = [*OF_NUMBERS, Dropout(0.5), Delay(3, initial=0.2), sticky(0.5)]
 
 
 def past(rows: int, shape: tuple[int, ...] = (3,), *, steps: int | None = None) -> dict[str, Tensor]:
@@ -174,9 +175,10 @@ def test_bad_input(make: Any, said: str) -> None:
         make()
 
 
-def test_scaled_integers_are_refused() -> None:
-    with pytest.raises(TypeError, match="floating point"):
-        Gain(0.5)(torch.tensor([1, 2]))
+@pytest.mark.parametrize("fault", OF_NUMBERS, ids=repr)
+def test_scaled_integers_are_refused(fault: Attack) -> None:
+    with pytest.raises(TypeError, match=r"`clean` must be floating point.*Fix: Delay"):
+        fault(torch.tensor([1, 2]), bounds=Bounds(0.0, 3.0))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
