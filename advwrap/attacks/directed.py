@@ -74,6 +74,8 @@ class Overrule:
     x = (1 - alpha) clip(a) + alpha (m + r * clip(c, -1, 1)),   c the command, m the middle and r the half-range of
     `bounds`, which clip a
 
+    What is not finite stays as it is.
+
     With alpha < 1 this is the adversary of NR-MDP, both steer at once; ``Gated(Overrule(), WithProbability(alpha))`` is
     that of PR-MDP, which steers alone now and then.
 
@@ -115,7 +117,8 @@ class Overrule:
             raise TypeError(f"`clean` must be floating point for {self}, got {clean.dtype}. Fix: a Box of actions.")
         low, high = bounds.finite(clean, self)
         commanded = (high + low) / 2 + (high - low) / 2 * _command(clean, context).to(clean).clamp(-1.0, 1.0)
-        return (1 - self.alpha) * clean.detach().clamp(low, high) + self.alpha * commanded
+        mixed = (1 - self.alpha) * clean.detach().clamp(low, high) + self.alpha * commanded
+        return torch.where(clean.isfinite(), mixed, clean.detach())
 
 
 @dataclass(frozen=True, eq=False)

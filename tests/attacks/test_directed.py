@@ -15,6 +15,7 @@ from advwrap.testing import strategies
 from advwrap.testing.contracts.attacks import AttackContract
 from advwrap.testing.victims import ElementwisePolicy
 from advwrap.victims import Gaussian
+from tests.attacks.unconfined import Limited, UnconfinedContract
 
 WEIGHT = torch.tensor([1.0, -2.0, 0.5])
 POLICY = ElementwisePolicy(WEIGHT)
@@ -42,6 +43,16 @@ class TestSteeredPush(AttackContract):
 
     def modules(self):
         return [POLICY]
+
+
+class TestOverrule(UnconfinedContract):
+    random = False
+
+    def make_attack(self, within):
+        return Limited(Overrule(0.3))
+
+    def context(self, rows):
+        return {COMMAND: torch.tensor([0.5, -2.0, 1.0]).expand(rows, 3)}
 
 
 class TestSteeredDirection(AttackContract):
