@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from advwrap import (
-    UNBOUNDED,
     After,
     Bias,
     Bounds,
@@ -31,10 +30,12 @@ from advwrap import (
 from advwrap.attacks import Attack
 from advwrap.sets import PerturbationSet
 from advwrap.testing import AttackContract
+from tests.attacks.unconfined import Limited, UnconfinedContract
 
 BOX = Bounds(torch.tensor([-1.0, -2.0, 0.0]), torch.tensor([1.0, 4.0, 0.5]))
 OF_NUMBERS = [Bias(0.3), Quantised(5), Saturated(0.4), Gain(0.5)]
-FAULTS = [*OF_NUMBERS, Dropout(0.5), Delay(3, initial=0.2), sticky(0.5)]
+OF_ANYTHING = [Dropout(0.5), Delay(3, initial=0.2), sticky(0.5), Stuck(features=[0])]
+FAULTS = [*OF_NUMBERS, *OF_ANYTHING]
 
 
 def past(rows: int, shape: tuple[int, ...] = (3,), *, steps: int | None = None) -> dict[str, Tensor]:
@@ -45,30 +46,42 @@ def past(rows: int, shape: tuple[int, ...] = (3,), *, steps: int | None = None) 
     return {"past_intended": numbers, "past_executed": -numbers, "past_steps": known, "episode_step": known}
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=repr)
-class TestFault(AttackContract):
-    """Confined to a set, a fault is an attack like any other."""
+class Faulty:
+    """What the contracts of faults share."""
 
     @pytest.fixture(autouse=True)
     def _take(self, fault: Attack) -> None:
         self.fault = fault
         self.random = isinstance(fault, Gated)  # lost zeros are zeros
 
-    def make_attack(self, within: PerturbationSet) -> Attack:
-        return Confined(_InUnits(self.fault), within)
-
     def context(self, rows: int) -> dict[str, Tensor]:
         return past(rows)
 
 
-class _InUnits:
-    """Finite limits for the faults that take them as their unit, where the rules draw others."""
+@pytest.mark.parametrize("fault", OF_NUMBERS, ids=repr)
+class TestFaultOfNumbers(Faulty, UnconfinedContract):
+    """A fault is an attack like any other, but that it knows no set."""
 
-    def __init__(self, attack: Attack) -> None:
-        self.attack = attack
+    def make_attack(self, within: PerturbationSet) -> Attack:
+        return Limited(self.fault)
 
-    def __call__(self, clean: Tensor, *, bounds: Bounds = UNBOUNDED, **options: Any) -> Tensor:
-        return self.attack(clean, bounds=Bounds(-2.0, 2.0), **options)
+
+@pytest.mark.parametrize("fault", OF_ANYTHING, ids=repr)
+class TestFaultOfAnything(Faulty, UnconfinedContract):
+    """Those that indices can have too."""
+
+    def make_attack(self, within: PerturbationSet) -> Attack:
+        return self.fault
+
+    test_scalars_and_integers_are_refused = None
+
+
+@pytest.mark.parametrize("fault", [Bias(0.3), Delay(3, initial=0.2), sticky(0.5)], ids=repr)
+class TestConfinedFault(Faulty, AttackContract):
+    """Confined to a set, it knows one."""
+
+    def make_attack(self, within: PerturbationSet) -> Attack:
+        return Confined(Limited(self.fault), within)
 
 
 class TestFormulas:
