@@ -17,11 +17,13 @@ from advwrap import (
     LowValue,
     Mixture,
     Noise,
+    RandomSearch,
     RandomVertex,
     Search,
     Square,
     Worst,
 )
+from advwrap.targets import worst_action
 from advwrap.testing import strategies
 from advwrap.testing.contracts.attacks import AttackContract
 from advwrap.testing.victims import ElementwisePolicy
@@ -110,6 +112,21 @@ class TestCorners(AttackContract):
 class TestCrossEntropyMethod(AttackContract):
     def make_attack(self, within):
         return Search(LOW, within=within, strategy=CrossEntropyMethod(rounds=2, samples=4, elite=2))
+
+
+class TestRandomSearch(AttackContract):
+    def make_attack(self, within):
+        return Search(LOW, within=within, strategy=RandomSearch(tries=3))
+
+
+class TestWorstAction(AttackContract):
+    random = False  # wherever it starts, it ends in the worst corner
+
+    def make_attack(self, within):
+        return worst_action(lambda observation, action: value(action * observation), within=within, restarts=2)
+
+    def context(self, rows):
+        return {"observation": WEIGHT.flip(0).expand(rows, 3)}
 
 
 class TestLearned(AttackContract):
