@@ -99,7 +99,7 @@ def main(
         ratios = f"{rows[name]['to_td3']:.2f}", f"{rows[name]['to_two_gradients']:.2f}"
         table.add_row(name, f"{1e3 * middle:.2f}", half, *ratios)
     Console().print(table)
-    provenance = Provenance.here(TASK, command="python benchmarks/updates.py")
+    provenance = Provenance.here(TASK)
     out.write_text(json.dumps({"provenance": vars(provenance), "rounds": rounds, "contestants": rows}, indent=1) + "\n")
 
 
