@@ -293,8 +293,8 @@ def report(each: dict[str, float], passes: dict[str, list[float]], threads: int,
         "",
         "ms",
         "steps/s",
-        "x speed of Stable-Baselines3's SAC",
-        "x time of the learner without a defence",
+        "x speed of Stable-Baselines3",
+        "x time of the undefended learner",
     ):
         table.add_column(column, justify="left" if not column else "right")
     rows = {}
