@@ -193,11 +193,11 @@ def test_without_a_command_the_error_names_the_fix():
 @given(alpha=st.floats(0, 1), low=st.floats(-3, -0.1), high=st.floats(0.1, 3), seed=st.integers(0, 1000))
 def test_overruled_actions_are_mixtures_and_stay_in_the_box(alpha, low, high, seed):
     draw = torch.Generator().manual_seed(seed)
-    action = low + (high - low) * torch.rand(6, 2, generator=draw, dtype=torch.float64)
+    action = low - 1 + (high - low + 2) * torch.rand(6, 2, generator=draw, dtype=torch.float64)  # or outside
     command = 4 * torch.rand(6, 2, generator=draw, dtype=torch.float64) - 2
     executed = Overrule(alpha)(action, context={COMMAND: command}, bounds=Bounds(low, high))
     own = (low + high) / 2 + (high - low) / 2 * command.clamp(-1, 1)
-    torch.testing.assert_close(executed, (1 - alpha) * action + alpha * own)
+    torch.testing.assert_close(executed, (1 - alpha) * action.clamp(low, high) + alpha * own)
     assert executed.min() >= low - 1e-12
     assert executed.max() <= high + 1e-12
 
