@@ -34,7 +34,7 @@ from tests.attacks.unconfined import Limited, UnconfinedContract
 
 BOX = Bounds(torch.tensor([-1.0, -2.0, 0.0]), torch.tensor([1.0, 4.0, 0.5]))
 OF_NUMBERS = [Bias(0.3), Quantised(5), Saturated(0.4), Gain(0.5)]
-OF_ANYTHING = [Dropout(0.5), Delay(3, initial=0.2), sticky(0.5), Stuck(features=[0])]
+OF_ANYTHING = [Dropout(0.5), Delay(2, initial=0.2), sticky(0.5), Stuck(features=[0])]
 FAULTS = [*OF_NUMBERS, *OF_ANYTHING]
 
 
@@ -76,7 +76,7 @@ class TestFaultOfAnything(Faulty, UnconfinedContract):
     test_scalars_and_integers_are_refused = None
 
 
-@pytest.mark.parametrize("fault", [Bias(0.3), Delay(3, initial=0.2), sticky(0.5)], ids=repr)
+@pytest.mark.parametrize("fault", [Bias(0.3), Delay(2, initial=0.2), sticky(0.5)], ids=repr)
 class TestConfinedFault(Faulty, AttackContract):
     """Confined to a set, it knows one."""
 
