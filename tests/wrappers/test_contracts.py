@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from advwrap import (
+    FGSM,
     PGD,
     ActionSet,
     AdversarialAction,
@@ -21,18 +22,26 @@ from advwrap import (
     CrossEntropyMethod,
     Delay,
     Gated,
+    GaussianNoise,
     HighReward,
+    Identity,
+    L1Ball,
     L2Ball,
+    Langevin,
     Learned,
     LinfBall,
     LowValue,
+    Mixture,
     Noise,
     OverHorizon,
+    RandomSearch,
     RandomVertex,
     Search,
+    Square,
     Stuck,
     Varying,
     WithProbability,
+    Worst,
     sticky,
     testing,
     transforms,
@@ -235,7 +244,15 @@ ACTIONS = {
         lambda episode: late(episode.clean, 0.0).clip(episode.clean - 0.1, episode.clean + 0.1),
         radius=0.1,
     ),
+    "identity": Case(Identity(), radius=0.0, active=0.0),
+    "gaussian noise": Case(GaussianNoise(0.1, BALL), radius=0.1, active=1.0, random=True),
     "vertex": Case(RandomVertex(BALL), radius=0.1, active=1.0, random=True),
+    "mixture": Case(
+        Mixture((0.5, RandomVertex(BALL)), (0.5, Identity())), radius=0.1, random=True, rounds=3, promise=sometimes
+    ),
+    "worst of several": Case(
+        Worst([Identity(), Noise(BALL), RandomVertex(BALL)], LOW), radius=0.1, random=True, promise=lowers(value)
+    ),
     "worst action": Case(
         worst_action(value, within=BALL, steps=1, restarts=3), radius=0.1, active=1.0, promise=lowers(value)
     ),
@@ -245,9 +262,15 @@ ACTIONS = {
         promise=lowers(lambda seen, action: Twins()(seen, action).amin(0)),
     ),
     "corners": Case(Search(LOW, within=BALL, strategy=Corners()), radius=0.1, active=1.0, promise=lowers(value)),
+    "square": Case(Search(LOW, within=BALL, strategy=Square(tries=3)), radius=0.1, random=True, promise=lowers(value)),
+    "random search": Case(
+        Search(LOW, within=BALL, strategy=RandomSearch(tries=3)), radius=0.1, random=True, promise=lowers(value)
+    ),
     "cross-entropy": Case(
         Search(LOW, within=BALL, strategy=CrossEntropyMethod(2, 4, 2)), radius=0.1, random=True, promise=lowers(value)
     ),
+    "FGSM": Case(FGSM(LOW, within=BALL), radius=0.1, active=1.0, promise=lowers(value)),
+    "Langevin": Case(Langevin(LOW, within=BALL, steps=2), radius=0.1, active=1.0, random=True, promise=lowers(value)),
     "by state": Case(
         PGD(LOW, within=Varying(BALL, by_state), steps=2),
         radius=0.1,
@@ -256,6 +279,9 @@ ACTIONS = {
     "myopic (MAS)": Case(PGD(LOW, within=L2Ball(0.1), steps=2), radius=0.1, promise=both(lowers(value), spends(2, 1))),
     "over a horizon (LAS)": Case(
         PGD(LOW, within=OverHorizon(L2Ball(0.1), 2), steps=2), radius=0.1, promise=both(lowers(value), spends(2, 2))
+    ),
+    "over a horizon (LAS) in L1": Case(
+        PGD(LOW, within=OverHorizon(L1Ball(0.1), 2), steps=2), radius=0.1, promise=both(lowers(value), spends(1, 2))
     ),
     "learned": exactly(
         Learned(adversary, within=BALL),
