@@ -17,10 +17,14 @@ from advwrap import (
     AdversarialAction,
     AdversarialObs,
     After,
+    AtMost,
     Confined,
     Corners,
     CrossEntropyMethod,
     Delay,
+    EveryNth,
+    Gain,
+    GapAbove,
     Gated,
     GaussianNoise,
     HighReward,
@@ -33,6 +37,7 @@ from advwrap import (
     LowValue,
     Mixture,
     Noise,
+    OnlyAgents,
     OverHorizon,
     RandomSearch,
     RandomVertex,
@@ -40,6 +45,7 @@ from advwrap import (
     Square,
     Stuck,
     Varying,
+    WholeEpisodes,
     WithProbability,
     Worst,
     sticky,
@@ -58,6 +64,7 @@ from advwrap.testing.environments import (
     signal_aec,
     signal_vector,
 )
+from advwrap.victims import Categorical
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,16 @@ def choice(observation, action):
     return (action - 1) * observation[:, 0]
 
 
+def logits(observation):
+    return 2 * observation
+
+
+def gap(observation):
+    """Between the likeliest and the least likely action of `logits`."""
+    p = np.exp(2 * observation) / np.exp(2 * observation).sum(1, keepdims=True)
+    return p.max(1) - p.min(1)
+
+
 def each(holds):
     return lambda episodes: all(holds(episode) for episode in episodes)
 
@@ -162,6 +179,11 @@ def replaced(formula):
         return (~episode.moved | np.isclose(episode.out, formula(episode), rtol=0, atol=1e-6).all(1)).all()
 
     return both(sometimes, each(so))
+
+
+def whole(episodes):
+    """All steps of some episodes, and none of the others."""
+    return {frozenset(map(bool, episode.moved)) for episode in episodes} == {frozenset([True]), frozenset([False])}
 
 
 def lowers(critic):
@@ -202,6 +224,13 @@ def exactly(attack, formula, **options):
     return Case(attack, promise=executes(formula), exact=True, **options)
 
 
+def gated(budget, when):
+    def halved(episode):
+        return np.where(when(episode)[:, None], episode.clean / 2, episode.clean)
+
+    return exactly(Gated(Gain(0.5), budget), halved)
+
+
 def commonly(half_range):
     """Noise, and the faults with a radius that differs from what it leaves, 1 - 0.4."""
     rounded = 0.4 * half_range + 1e-6
@@ -230,11 +259,21 @@ def commonly(half_range):
 
 
 COMMONLY = commonly(1.0)
-ACTIONS = {
-    **COMMONLY,
+BUDGETS = {
+    "after": gated(After(2), lambda episode: episode.step >= 2),
+    "at most": gated(AtMost(2), lambda episode: episode.step < 2),
+    "every second": gated(EveryNth(2, offset=1), lambda episode: episode.step % 2 == 1),
+    "two budgets or one": gated(EveryNth(2) & AtMost(1) | After(4), lambda episode: episode.step % 4 == 0),
+    "where the victim cares": gated(GapAbove(Categorical(logits), 0.5), lambda episode: gap(episode.seen) > 0.5),
+    "only the first agent": gated(OnlyAgents(0), lambda episode: (episode.agent == 0) == (episode.step >= 0)),
     "now and then": Case(
         Gated(Noise(BALL), WithProbability(0.5)), radius=0.1, random=True, rounds=3, promise=sometimes
     ),
+    "whole episodes": Case(Gated(Noise(BALL), WholeEpisodes(0.3)), radius=0.1, random=True, rounds=3, promise=whole),
+}
+ACTIONS = {
+    **COMMONLY,
+    **BUDGETS,
     "stuck altogether": exactly(
         Gated(Stuck(), After(1)), lambda episode: np.repeat(episode.clean[:1], len(episode.clean), 0)
     ),
