@@ -111,8 +111,7 @@ def test_every_name_is_a_learner_with_a_defence() -> None:
         ]
         game = name in ("nr-td3", "pr-td3")
         if "oa" in name.split("-"):
-            alone = {"ramp": (0.0, 0.0), "adversarial_ratio": 0.0}
-            paper = OAPI(0.2, omega=0.5, at_worst=False, steps=20, **alone)  # type: ignore[arg-type]
+            paper = OAPI(0.2, omega=0.5, at_worst=False, steps=20, ramp=(0.0, 0.0), adversarial_ratio=0.0)
             measured = OAPI(0.2, omega=0.6, ramp=(0.5, 0.75), adversarial_ratio=0.25)
             assert config.defence == (paper if "paper" in name else measured), name
         assert type(config) is (ActionRobustTD3 if game else expected), name
