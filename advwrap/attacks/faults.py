@@ -51,10 +51,11 @@ class _Fault:
     ) -> Tensor:
         """Break a batch."""
         check_batch(clean)
-        x = self.broken(clean.detach(), context, bounds, as_streams(generator, clean)).to(clean.dtype)
+        clean = clean.detach()
+        x = self.broken(clean, context, bounds, as_streams(generator, clean)).to(clean.dtype)
         if clean.is_floating_point():
             x = x if bounds.unbounded else x.clamp(*bounds.around(clean))
-            x = torch.where(clean.isfinite(), x, clean.detach())
+            x = torch.where(clean.isfinite(), x, clean)
         if self.features is not None:
             size = clean.shape[-1] if clean.ndim > 1 else 1
             check(
@@ -63,7 +64,7 @@ class _Fault:
             )
             mask = torch.zeros(size, dtype=torch.bool, device=clean.device)
             mask[list(self.features)] = True
-            x = torch.where(mask if clean.ndim > 1 else mask[0], x, clean.detach())
+            x = torch.where(mask if clean.ndim > 1 else mask[0], x, clean)
         return x.clone(memory_format=torch.contiguous_format)
 
 

@@ -181,7 +181,9 @@ class AttackContract:
             made_here = clean.clone()
             assert same_bits(self._run(attack, made_here), usual), "inference tensors must work."
         assert same_bits(self._run(attack, made_here), usual), "inference tensors must work outside, too."
-        assert same_bits(self._run(attack, clean.clone().requires_grad_()), usual), "leaves must work."
+        of_a_leaf = self._run(attack, clean.clone().requires_grad_())
+        assert same_bits(of_a_leaf, usual), "leaves must work."
+        assert not of_a_leaf.requires_grad, "the result must carry no gradient history, also where `clean` has one."
 
     def test_scalars_and_integers_are_refused(self) -> None:
         """A tensor without a batch axis, and integers in a ball, raise with the name of the argument."""
