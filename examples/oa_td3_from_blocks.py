@@ -3,7 +3,8 @@
     python examples/oa_td3_from_blocks.py [--steps 15000]
 
 What turns TD3 into OA-TD3 are the lines marked with an arrow; TorchRL's `TD3Loss` is unmodified. `advwrap train oa-td3`
-does the same on TorchRL's trainer, compiled and with checkpoints and running statistics.
+is on TorchRL's trainer, with checkpoints and running statistics; there the radius grows, and the adversary acts in a
+quarter of the environments that collect.
 """
 
 from __future__ import annotations

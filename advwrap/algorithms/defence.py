@@ -175,7 +175,8 @@ def action_box(space: gym.Space[Any], env: str) -> tuple[Tensor, Tensor]:
         f"`env` must have actions with limits, got {space} in {env}.",
         fix="gymnasium.wrappers.RescaleAction.",
     )
-    return torch.as_tensor(space.low), torch.as_tensor(space.high)
+    # In the networks' dtype: a box may be of doubles.
+    return torch.as_tensor(space.low, dtype=torch.float32), torch.as_tensor(space.high, dtype=torch.float32)
 
 
 def check_radius(epsilon: float) -> None:

@@ -17,7 +17,7 @@ from torchrl.objectives import DiscreteSACLoss
 
 from advwrap.algorithms.defence import Learner
 from advwrap.algorithms.off_policy import OffPolicy
-from advwrap.errors import check_fraction
+from advwrap.errors import check, check_fraction
 from advwrap.training.agent_networks import mlp
 
 
@@ -53,10 +53,16 @@ class DiscreteSAC(OffPolicy):
 
         Raises:
             TypeError: If the actions are not discrete.
+            ValueError: If they do not begin at 0: an agent chooses by index.
         """
         if not isinstance(actions, gym.spaces.Discrete):
             raise TypeError(f"`env` must have discrete actions, got {actions} in {self.env}. Fix: SAC or TD3.")
-        features, n = observations.shape[0], int(actions.n)
+        features, n, first = observations.shape[0], int(actions.n), int(actions.start)
+        check(
+            first == 0,
+            f"`env` must have actions that begin at 0, got {actions} in {self.env}.",
+            fix=f"gymnasium.wrappers.TransformAction(env, lambda index: index + {first}, Discrete({n})).",
+        )
         actor = ProbabilisticActor(
             TensorDictModule(mlp(features, n, self.hidden), ["observation"], ["logits"]),
             in_keys=["logits"],

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 
-from advwrap.algorithms.defence import Learner
+from advwrap.algorithms.defence import Learner, action_box
 from advwrap.errors import check
 from advwrap.training import TrainedAgent
 from advwrap.training.agent_networks import KINDS
@@ -33,7 +33,7 @@ def trained_agent(learner: Learner, actions: gym.Space[Any], card: dict[str, Any
         critics.append(critic.requires_grad_(False))
     actor = copy.deepcopy(network(learner)).cpu().requires_grad_(False)
     low, high = (
-        (torch.as_tensor(actions.low), torch.as_tensor(actions.high))
+        action_box(actions, learner.env)
         if isinstance(actions, gym.spaces.Box)
         else (torch.zeros(learner.actions), torch.ones(learner.actions))
     )

@@ -115,7 +115,7 @@ def fit_robust_critic(
         return victim.mean(following["observation"]).clamp(low, high)
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed those of the GPUs, too
         twins = [MLP(features, 1, num_cells=plan.hidden, activation_class=nn.ReLU).to(like) for _ in range(2)]
         loss = RobustCriticLoss(
             None,

@@ -29,7 +29,7 @@ class BatchNormPolicy(nn.Module):
     def __init__(self, features: int, actions: int, *, seed: int = 0) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # not those of the GPUs
             self.net = nn.Sequential(
                 nn.Linear(features, 8),
                 nn.BatchNorm1d(8),
@@ -92,7 +92,7 @@ def _recurrent(layer: Any, states: list[str], features: int, actions: int, seed:
     from tensordict.nn import TensorDictModule, TensorDictSequential
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # not those of the GPUs
         memory = layer(
             input_size=features,
             hidden_size=_HIDDEN,

@@ -65,7 +65,7 @@ class Injection:
         self._float = space.dtype is not None and space.dtype.kind == "f"
         self._working = _working_dtype(space)
         self._lowest, self._end = _indices(space)
-        self._first = int(self._lowest) if acts and isinstance(space, spaces.Discrete) else None
+        self._first = int(self._lowest) if isinstance(space, spaces.Discrete) else None
         self._moves = self.device != _CPU
         self.attack = attack
 

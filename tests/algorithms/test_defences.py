@@ -53,6 +53,15 @@ DEFENCES: dict[str, Defence] = {
 }
 
 
+class Doubled(gym.Wrapper):
+    """A task that takes float64."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        box = env.action_space
+        self.action_space = gym.spaces.Box(box.low.astype(np.float64), box.high.astype(np.float64), dtype=np.float64)
+
+
 VIRTUAL = ("VALT-EPS", "VALT-SOFT", "sampled")
 
 
@@ -416,6 +425,22 @@ def test_the_replay_buffer_forgets() -> None:
     assert len(training.buffer) == 60
 
 
+@pytest.mark.parametrize("config", [SAC, TD3, lambda env, **o: TD3(env, OAPI(0.1), **o)], ids=["SAC", "TD3", "OA-TD3"])
+def test_a_box_of_doubles(config: Any) -> None:
+    """Torques of simulators are often float64, networks are not."""
+    name = "advwrap-tests/Doubles-v0"
+    gym.register(name, lambda: Doubled(gym.make("Pendulum-v1")), max_episode_steps=20)
+    try:
+        agent = config(name, **TINY).train()
+        assert agent.low.dtype == torch.float32
+        env = agent.make_env()
+        observation, _ = env.reset(seed=0)
+        assert env.action_space.dtype == np.float64
+        env.step(agent.act(torch.from_numpy(observation).unsqueeze(0))[0].numpy())
+    finally:
+        gym.registry.pop(name)
+
+
 @pytest.mark.parametrize("defence", [name for name in DEFENCES if name != "none"])
 @pytest.mark.parametrize("learner", [TD3, DiscreteSAC], ids=lambda kind: kind.__name__)
 def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: str) -> None:
@@ -457,6 +482,10 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (
             lambda: DiscreteSAC("CartPole-v1", OAPI.paper(0.1), **TINY).train(),
             "`at_worst` must be left out where actions",
+        ),
+        (
+            lambda: DiscreteSAC("a", **TINY).learner(gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(3, start=-1)),
+            "`env` must have actions that begin at 0, got Discrete",
         ),
         (lambda: OAPI(0.1, ramp=(0.8, 0.5)), "`ramp` must rise within"),
         (lambda: OAPI(0.1, steps=4, strategy=Corners()), "`steps` must be left out beside a `strategy`, got 4"),

@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from tensordict import TensorDict
 
-from advwrap import AdversarialAction, AdversarialObs, Bounds, Corners, Identity, LinfBall, Noise
+from advwrap import AdversarialAction, AdversarialObs, Bounds, Corners, Identity, LinfBall, Noise, RandomSearch
 from advwrap.algorithms import PPO, RobustAdvantage
 from advwrap.algorithms.oa_ppo import RobustAdvantages
 from advwrap.algorithms.ppo_training import PPOTraining
@@ -37,12 +37,12 @@ class Cliff(gym.Env[np.ndarray, np.ndarray]):
         return np.zeros(1, np.float32), executed if executed <= 0.9 else -5.0, True, False, {}
 
 
-def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
+def linear(*, seed: int = 0, **options: Any) -> tuple[PPOTraining, RobustAdvantages]:
     """U(s, a) = s_0 + 2 a_0 - a_1, for both twins."""
     torch.manual_seed(0)
     plain: dict[str, Any] = {"epsilon": 0.25, "actions": 4000, "ramp": (0.0, 0.0), "adversarial_ratio": 0.0}
     config = RobustAdvantage(**{**plain, **options})
-    training = PPOTraining(PPO("HalfCheetah-v5", hidden=(), advantage=config, **SHORT))
+    training = PPOTraining(PPO("HalfCheetah-v5", hidden=(), advantage=config, seed=seed, **SHORT))
     assert training.robust is not None
     for params in (training.robust.loss.qvalue_network_params, training.robust.loss.target_qvalue_network_params):
         weight = params.data["module", "0", "weight"]
@@ -52,9 +52,9 @@ def linear(**options: Any) -> tuple[PPOTraining, RobustAdvantages]:
     return training, training.robust
 
 
-def steps(state: torch.Tensor, action: torch.Tensor, following: torch.Tensor) -> TensorDict:
-    """Reward 0.5 at each; the last one ends its episode, and time ends that of the first."""
-    now, after = ({"observation": x, "clean_observation": x} for x in (state, following))
+def steps(state: torch.Tensor, action: torch.Tensor, following: torch.Tensor, shift: float = 0.0) -> TensorDict:
+    """Reward 0.5 at each; the last one ends its episode, and time ends that of the first. The agent sees more."""
+    now, after = ({"observation": x + shift, "clean_observation": x} for x in (state, following))
     n = len(state)
     first, last = ((torch.arange(n) == i)[:, None] for i in (0, n - 1))
     after = TensorDict({**after, "reward": torch.full((n, 1), 0.5), "terminated": last, "done": first | last}, [n])
@@ -63,17 +63,22 @@ def steps(state: torch.Tensor, action: torch.Tensor, following: torch.Tensor) ->
 
 @pytest.mark.parametrize(("at_worst", "strategy"), [(True, None), (True, Corners()), (False, None)])
 def test_the_advantage_in_closed_form(at_worst: bool, strategy: Strategy | None) -> None:
-    """The worst execution is (a_0 - eps, a_1 + eps), within the box: it takes 3 eps where there is room."""
+    """The worst execution is (a_0 - eps, a_1 + eps), within the box: it takes 3 eps where there is room.
+
+    What is valued is the truth; the policy acts on what it sees, which is something else here.
+    """
     training, robust = linear(at_worst=at_worst, strategy=strategy, **({"actions": 500} if strategy else {}))
     training.scale.state_independent_scale.data.fill_(-2.0)  # a narrow policy, around 0
+    training.policy[0].weight.data.mul_(5.0)
     state, following = torch.randn(2, 3, 17)
     action = torch.zeros(3, 6)
     action[:, 0] = torch.tensor([0.1, -0.5, -0.9])
-    found = robust.advantages(steps(state, action, following))
+    found = robust.advantages(steps(state, action, following, shift=0.8))
 
-    def obeyed(seen: torch.Tensor) -> torch.Tensor:
-        mean = training.actor.get_dist(TensorDict({"observation": seen}, [3])).mean.detach()
-        return seen[:, 0] + 2 * mean[:, 0] - mean[:, 1]
+    def obeyed(truth: torch.Tensor) -> torch.Tensor:
+        mean = training.actor.get_dist(TensorDict({"observation": truth + 0.8}, [3])).mean.detach()
+        assert float(mean.abs().max()) < 0.3
+        return truth[:, 0] + 2 * mean[:, 0] - mean[:, 1]
 
     expected = 0.5 + 0.99 * torch.tensor([1.0, 1.0, 0.0]) * (obeyed(following) - 3 * 0.25)
     if at_worst:  # of the last, -0.9 - 0.25 is behind the limit -1
@@ -82,6 +87,18 @@ def test_the_advantage_in_closed_form(at_worst: bool, strategy: Strategy | None)
     else:
         expected -= obeyed(state)
     torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
+
+
+def test_what_is_seen_says_only_what_the_policy_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blind policy has the same advantage whatever is shown, also where the adversary takes more in some states."""
+    training, robust = linear()
+    training.policy[0].weight.data.zero_()
+    monkeypatch.setattr(robust, "_worst", lambda state, action: robust._obeyed(state, action) - state[:, 0].square())
+    (state, following), action, found = torch.randn(2, 3, 17), torch.zeros(3, 6), []
+    for shift in (0.0, 0.8):
+        torch.manual_seed(0)
+        found.append(robust.advantages(steps(state, action, following, shift)))
+    torch.testing.assert_close(found[0], found[1])
 
 
 @pytest.mark.parametrize("at_worst", [True, False])
@@ -154,6 +171,37 @@ def test_the_worst_execution_is_that_of_the_least_critic() -> None:
     found = robust._worst(state, action)
     torch.testing.assert_close(found, torch.full((5,), -2.0 * 0.25))
     assert (found <= robust.loss.robust(state, action).amin(0)).all()
+
+
+def test_searches_are_random_by_the_seed_and_go_on_from_a_checkpoint() -> None:
+    """With a search that draws: one seed finds one action, another one another, a restored training the next."""
+    state, action = torch.zeros(5, 17), torch.zeros(5, 6)
+
+    def search(robust: RobustAdvantages) -> list[float]:
+        return [float(robust._worst(state, action).sum()) for _ in range(2)]
+
+    draws: dict[str, Any] = {"strategy": RandomSearch(tries=4)}
+    robust = linear(**draws)[1]
+    first, found = search(robust), robust.state_dict()
+    later = search(robust)
+    again = linear(**draws)[1]
+    assert search(again) == first
+    assert len({*first, *later}) == 4
+    again = linear(**draws)[1]
+    again.load_state_dict(found)
+    assert search(again) == later
+    assert search(linear(seed=1, **draws)[1]) != first
+
+
+def test_episodes_begin_by_the_seed() -> None:
+    """Beside the weights, whose generator is another one."""
+
+    def first(seed: int) -> torch.Tensor:
+        training = PPOTraining(PPO("Pendulum-v1", seed=seed, **SHORT))
+        return next(iter(training.trainer.collector))["observation"][:, 0].clone()
+
+    assert torch.equal(first(0), first(0))
+    assert not torch.equal(first(0), first(1))
 
 
 @pytest.mark.parametrize("omega", [1.0, 0.3, 0.0])

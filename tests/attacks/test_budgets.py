@@ -99,6 +99,15 @@ def test_whole_episodes_are_attacked_or_left_alone(p):
         assert abs((drawn[1:] * drawn[:-1]).mean() - p * p) < 0.06  # nor does an episode follow the one before
 
 
+def test_the_coin_of_an_episode_is_none_of_its_attacks_draws():
+    """Else an attack whose first number is small would be the one that acts."""
+    clock = EpisodeClock(1000)
+    clock.seed(range(1000))
+    acts = WholeEpisodes(0.5)(torch.zeros(1000, 1), clock.context(), clock.streams())
+    assert abs((acts == clock.streams().chance(0.5)).double().mean() - 0.5) < 0.06
+    assert abs((acts == Streams(clock.context()["episode_key"].numpy()).chance(0.5)).double().mean() - 0.5) < 0.06
+
+
 def test_nested_and_for_some_rows_an_episode_stays_the_same():
     clock, inner = EpisodeClock(20), Gated(VERTEX, WholeEpisodes(0.5))
     clock.seed(range(20))

@@ -49,8 +49,8 @@ from advwrap.evaluation import (
 )
 from advwrap.evaluation import attack_makers as module
 from advwrap.evaluation import measure as measuring
-from advwrap.evaluation.action_makers import LowestAction, LowestRobustAction, action_ball
-from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan, Uniform
+from advwrap.evaluation.action_makers import LowestAction, LowestRobustAction, action_ball, played_in_ball
+from advwrap.evaluation.attack_makers import AttackMaker, LowestValue, RobustSarsaScan, Uniform, return_std
 from advwrap.evaluation.fault_makers import ANY_ACTION, FAULTS, Fault
 from advwrap.evaluation.learned_action import ADVERSARIES, LearnedAction
 from advwrap.evaluation.seeds import has_seeds, median_seed, methods, over_seeds
@@ -380,6 +380,13 @@ class TestActions:
             generator=generator,
         )
         assert torch.allclose(executed.abs(), torch.full_like(executed, 0.5), atol=0.02)
+
+    def test_critics_are_fitted_in_units_of_the_return(self) -> None:
+        """So that one learning rate serves every task; Pendulum's rewards add up to hundreds."""
+        one = agent()
+        scaled = next(played_in_ball(one, 0.3))["next", "reward"]
+        assert return_std(one) > 20
+        assert float(scaled.min() * return_std(one)) == pytest.approx(-16.2, abs=2.0)
 
     @pytest.mark.parametrize(
         ("maker", "expected"), [(LowestAction(), 0.0), (LowestRobustAction(), -0.5)], ids=["Min-Q", "Min-OA-Q"]

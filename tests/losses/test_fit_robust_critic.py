@@ -78,6 +78,16 @@ def test_on_any_device_and_in_any_dtype(monkeypatch: pytest.MonkeyPatch) -> None
     assert unattacked.device.type == "meta"
 
 
+def test_no_generator_of_a_gpu_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the CPU is put back; `torch.manual_seed` would reach further."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    short = RobustCriticTraining(batches=1, updates=1, batch_size=16, hidden=(8,))
+    box = Bounds(-1.0, 1.0)
+    fit_robust_critic(iter([two_steps()]), nn.Linear(1, 1), within=LinfBall(0.5), bounds=box, training=short)
+    assert not seeded
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
