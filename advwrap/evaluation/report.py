@@ -82,7 +82,9 @@ def _reading(results: Results) -> str:
         f"{episodes} episodes per cell, undiscounted return: mean [95 % bootstrap interval]. "
         "Episode i of every cell starts from the same state, so `change` compares pairs. "
         "`worst` is the attack with the lowest mean return; being chosen for it, "
-        "its interval lies slightly too low."
+        "its interval lies slightly too low. `perturbation` is the largest change of a feature, mean over "
+        "the steps, in the unit of the observation or the action; epsilon is in that of the attack (of actions, "
+        "half their range), or a share of the steps."
     )
 
 

@@ -85,7 +85,7 @@ def by_epsilon(results: Results) -> TextTable:
 def in_detail(results: Results) -> TextTable:
     """One line per cell; the change is that against the natural return, paired by seed."""
     costs = any(cell.costs is not None for cell in results.cells)
-    columns = ("agent", "attack", "epsilon", "mean", "IQM", "change", "executed size", "length")
+    columns = ("agent", "attack", "epsilon", "mean", "IQM", "change", "perturbation", "length")
     return TextTable(
         title="Every cell",
         columns=(*columns, "cost") if costs else columns,
