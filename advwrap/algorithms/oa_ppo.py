@@ -24,12 +24,10 @@ from advwrap.errors import check, check_fraction, check_integer
 from advwrap.losses import RobustCriticLoss
 from advwrap.losses.robust_critic import search_quality
 from advwrap.modules.streams import CallStreams, salted
-from advwrap.randomness import Streams
-from advwrap.sets import UNBOUNDED, Bounds, LinfBall
+from advwrap.sets import Bounds, LinfBall
 from advwrap.sets.coefficient import check_coefficient
 from advwrap.training.soft_update import FusedSoftUpdate
 from advwrap.training.update import Update
-from advwrap.victims import Context
 
 CLEAN = "clean_observation"
 KEPT = ["observation", CLEAN, ("next", "observation"), ("next", CLEAN), ("next", "reward"), ("next", "terminated")]
@@ -171,7 +169,7 @@ class RobustAdvantages:
         )
         # The loss searches for its targets; here the critics as they are, all of them.
         self.search = solver(self.loss.robust)
-        self.execution = in_some_copies(self._attack, config.adversarial_ratio)
+        self.execution = in_some_copies(self.search, config.adversarial_ratio)
         """What the actions suffer while the policy collects."""
         self.streams = CallStreams(salted(seed, "RobustAdvantages"))
         self.updater = FusedSoftUpdate(self.loss, tau=config.tau)
@@ -236,17 +234,6 @@ class RobustAdvantages:
     def _obeyed(self, state: Tensor, executed: Tensor) -> Tensor:
         """U(s, a), [N]."""
         return self.loss.robust(state, executed).amin(0)
-
-    def _attack(
-        self,
-        clean: Tensor,
-        *,
-        context: Context | None = None,
-        bounds: Bounds = UNBOUNDED,
-        generator: Streams | torch.Generator | None = None,
-    ) -> Tensor:
-        """The worst execution of what the policy chose."""
-        return self.search(self._executed(clean), context=context, bounds=bounds, generator=generator)
 
     def _played(self, following: TensorDictBase) -> Tensor:
         """The action that the policy would take next, as it is executed."""

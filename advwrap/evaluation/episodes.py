@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
@@ -59,7 +60,7 @@ def play(policy: Any, envs: AnyVectorEnv, *, episodes: int, seed: int = 0, advan
             actions = act(map_leaves(to_tensor, observation))
         actions = to_actions(actions, envs.single_action_space, envs.num_envs)
         observation, rewards, terminated, truncated, info = envs.step(actions)
-        size = size + _action_size(info, envs.num_envs)
+        size = size + _action_size(info, envs)
         tally.add(schedule.playing, schedule.active, rewards=rewards, sizes=size, info=info)
         size = _size(observation, info, envs.num_envs)
         ended = terminated | truncated
@@ -89,7 +90,11 @@ def _size(observation: Any, info: dict[str, Any], rows: int) -> NDArray[np.float
     return np.zeros(rows) if clean is None else size_of_change(clean, observation)
 
 
-def _action_size(info: dict[str, Any], rows: int) -> NDArray[np.float64]:
-    """How far the executed action is from the intended one, where the channel tells."""
-    executed = info.get("executed_action")
-    return np.zeros(rows) if executed is None else size_of_change(info["action"], executed)
+def _action_size(info: dict[str, Any], envs: AnyVectorEnv) -> NDArray[np.float64]:
+    """How far the executed action is from the intended one, as the task makes of it, where the channel tells."""
+    if "executed_action" not in info:
+        return np.zeros(envs.num_envs)
+    intended, executed = info["action"], info["executed_action"]
+    if isinstance(box := envs.single_action_space, spaces.Box):
+        intended, executed = (action.clip(box.low, box.high) for action in (intended, executed))
+    return size_of_change(intended, executed)

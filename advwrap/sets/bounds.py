@@ -53,8 +53,17 @@ class Bounds:
 
         So clamping never moves a feature further than the attack did: it stays in the ball.
         """
-        low, high = self._cast(clean)
+        low, high = self.limits(clean)
         return torch.minimum(low, clean), torch.maximum(high, clean)
+
+    def clip(self, x: Tensor) -> Tensor:
+        """The nearest valid point of each row; `x` itself where nothing is limited.
+
+        Example:
+            >>> Bounds(-1.0, 1.0).clip(torch.tensor([[5.0, 0.5]]))
+            tensor([[1.0000, 0.5000]])
+        """
+        return x if self.unbounded else x.clamp(*self.limits(x))
 
     def finite(self, like: Tensor, who: object, *, fix: str | None = None) -> tuple[Tensor, Tensor]:
         """The limits of every feature, for `who` takes them as a unit; not inside a compiled graph.
@@ -70,7 +79,7 @@ class Bounds:
         )
         return low, high
 
-    def _cast(self, like: Tensor) -> tuple[Tensor, Tensor]:
+    def limits(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The limits in the dtype of `like`, rounded inwards: float16 cannot hold every float32 limit."""
         key = (like.dtype, like.device)
         if key in self._cache:

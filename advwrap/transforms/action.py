@@ -13,6 +13,7 @@ from advwrap.attacks import Attack
 from advwrap.clock import ACTIONS
 from advwrap.modules.rows import Rows, beside, group_of
 from advwrap.sets import Bounds
+from advwrap.sets.rows import per_row
 from advwrap.transforms.collector import OnCollectedPolicy
 from advwrap.transforms.encoding import Encoding, encoding_of
 from advwrap.transforms.injecting import Injecting
@@ -41,7 +42,8 @@ class AdversarialAction(Injecting):
         executed_key: Where the executed action is written; by default beside `key`.
         observation_key: What the critic reads, as ``context["observation"]``: its clean entry where
             there is one. By default ``"observation"`` beside `key`.
-        bounds: The valid range of executed actions, by default that of the action spec.
+        bounds: The valid range of executed actions, by default that of the action spec. An intended
+            action that is outside is attacked at the limit; where nothing is done to it, it stays.
         salt: Another number is other noise for the same seed.
 
     Reads: `key`, and as context everything beside it.
@@ -109,9 +111,13 @@ class AdversarialAction(Injecting):
         encoding = self.encoding()
         rows = Rows([tensordict], self.key)
         intended = encoding.decode(rows.flat(self.key, [tensordict.get(self.key)]))
+        # What the task makes of an action outside its limits: a perturbation beyond them would be lost there.
+        valid = self._known().bounds.clip(intended) if intended.is_floating_point() else intended
         executed = self.inject(
-            clock, tensordict, intended, extra=self._beside(rows, intended), mask=mask, settle=self._allowed
+            clock, tensordict, valid, extra=self._beside(rows, valid), mask=mask, settle=self._allowed
         )
+        left_alone = (executed == valid).reshape(len(valid), -1).all(1)
+        executed = torch.where(per_row(left_alone, valid), intended, executed)
         self._executed = rows.unflat(encoding.encode(executed))[0]
         tensordict.set(self.key, self._executed)
         return tensordict

@@ -133,15 +133,13 @@ class CommandedAction(Commanded):
         super().__init__(
             victim, Identity(), commands, observations=observations, actions=actions, bounds=None, **shared, **options
         )
-        self.box = box_of(actions, what="action")
-        self.execution = action_injection(attack, self.box, bounds=bounds, **shared)
+        self.execution = action_injection(attack, box_of(actions, what="action"), bounds=bounds, **shared)
 
     def __call__(self, clean: Array, commands: Any) -> tuple[Array, NDArray[Any]]:
         """What the victim sees of the rows [B, ...], the truth, and what is executed of what it then does."""
         given = self._checked(commands, len(clean))
         seen = torch.from_numpy(clean)
-        # What the task would make of an action outside its box: an attack on more than that would have no effect.
-        intended = self.execution.rows(self._act(seen, self.clock.streams())).clip(self.box.low, self.box.high)
+        intended = self.execution.rows(self._act(seen, self.clock.streams()), len(clean))
         known = {COMMAND: torch.from_numpy(given), "observation": seen, "clean_observation": seen}
         return clean, self.execution(intended, known)
 

@@ -15,11 +15,13 @@ from torch import Tensor
 from advwrap.attacks import Attack
 from advwrap.attacks.copies import memory
 from advwrap.clock import EpisodeClock
+from advwrap.errors import check
 from advwrap.past import Past
 from advwrap.sets import UNBOUNDED, Bounds, where_allowed
 from advwrap.victims.context import CLEAN_ACTION, FIRST_ACTION
 from advwrap.wrappers.entry import AnySpace
-from advwrap.wrappers.parts import check_reaches_integers
+from advwrap.wrappers.limits import arrays_of
+from advwrap.wrappers.parts import check_reaches_indices, check_reaches_integers
 
 Array = NDArray[Any]
 Surroundings = Mapping[Any, Tensor]
@@ -41,8 +43,10 @@ class Injection:
         bounds: The valid range.
         device: Where the attack computes.
         what: The name of the rows in error messages.
-        acts: Whether the rows are actions. Attacks within an `ActionSet` choose among the indices that an "action_mask"
-            beside the rows allows; where another attack chooses a forbidden one, nothing is changed.
+        acts: Whether the rows are actions. Of numbers that are outside the bounds, what is attacked is what the task
+            makes of them, the nearest valid ones, since a perturbation beyond the limit would be lost there. Attacks
+            within an `ActionSet` choose among the indices that an "action_mask" beside the rows allows; where another
+            attack chooses a forbidden one, nothing is changed.
     """
 
     def __init__(
@@ -66,6 +70,9 @@ class Injection:
         self._working = _working_dtype(space)
         self._lowest, self._end = _indices(space)
         self._first = int(self._lowest) if isinstance(space, spaces.Discrete) else None
+        self._limits: tuple[Array, Array] | None = None
+        if acts and isinstance(space, spaces.Box) and not bounds.unbounded:
+            self._limits = arrays_of(bounds, space)
         self._moves = self.device != _CPU
         self.attack = attack
 
@@ -80,15 +87,24 @@ class Injection:
             raise TypeError(
                 f"`attack` must be an attack, got {attack!r}. Fix: attack=Noise(LinfBall(0.1)), or Identity() for none."
             )
-        if isinstance(self.space, spaces.Box) and not self._float:
+        if not isinstance(self.space, spaces.Box):
+            check_reaches_indices(attack, self.space, self.what)
+        elif not self._float:
             check_reaches_integers(attack)
         self._attack = attack
         self._memory = memory(attack)
         self._on_rows = None if self._moves else getattr(attack, "on_rows", None)
 
-    def rows(self, value: Any) -> Array:
-        """Our own copy of a value of the space (or a batch of them), in a dtype of its kind."""
+    def rows(self, value: Any, count: int | None = None) -> Array:
+        """Our own copy of a value of the space (or of so many), in a dtype of its kind.
+
+        Raises:
+            ValueError: If it is an action of another shape.
+        """
         own = np.array(value)
+        if self._acts:
+            shape = (*(() if count is None else (count,)), *(self.space.shape or ()))
+            check(own.shape == shape, f"the {self.what} must have shape {shape}, got {own.shape}.")
         right = own.dtype.kind == "f" if self._float else own.dtype.kind in "iu"
         return own if right else own.astype(self.space.dtype)
 
@@ -115,7 +131,8 @@ class Injection:
     def remember(self, clean: Array, perturbed: Array, who: Array | None = None) -> None:
         """Keep what was carried, if the attack looks back."""
         if self._memory:
-            self._past(clean).push(clean, perturbed, slice(None) if who is None else who)
+            carried = self._valid(clean), self._valid(perturbed)
+            self._past(clean).push(*carried, slice(None) if who is None else who)
 
     def count(self, changed: Array, who: Array) -> None:
         """Count an attack call on some streams of the clock."""
@@ -125,6 +142,18 @@ class Injection:
 
     def perturb(self, clean: Array, known: Surroundings | None = None, who: Array | None = None) -> Array:
         """What the attack makes of the rows; nothing is counted."""
+        valid = self._valid(clean)
+        result = self._attacked(valid, known, who)
+        if valid is clean or not (valid != clean).any():
+            return result
+        left_alone = (result == valid).reshape(len(clean), -1).all(1)
+        return np.where(left_alone.reshape(-1, *[1] * (clean.ndim - 1)), clean, result)
+
+    def _valid(self, rows: Array) -> Array:
+        """What the task makes of rows that are outside the limits."""
+        return rows if self._limits is None else np.minimum(np.maximum(rows, self._limits[0]), self._limits[1])
+
+    def _attacked(self, clean: Array, known: Surroundings | None, who: Array | None) -> Array:
         working = clean if self._working is None else clean.astype(self._working)
         finite = isfinite(np.vdot(working, working))
         if not finite and np.isnan(working).any():

@@ -60,6 +60,19 @@ def bounds_of(box: spaces.Box, given: Bounds | None = None) -> Bounds:
     return Bounds(*(x.item() if x.ndim == 0 else x for x in (low, high)))
 
 
+def arrays_of(bounds: Bounds, box: spaces.Box) -> tuple[Any, Any]:
+    """The limits of one row of a Box, in its dtype.
+
+    Example:
+        >>> arrays_of(Bounds(-1.0, 1.0), spaces.Box(-2, 2, (2,)))
+        (array([-1., -1.], dtype=float32), array([1., 1.], dtype=float32))
+    """
+    if box.dtype.kind != "f":
+        return _array(bounds.low, box), _array(bounds.high, box)
+    low, high = bounds.limits(torch.from_numpy(np.zeros(box.shape, box.dtype)))
+    return np.broadcast_to(low.numpy(), box.shape), np.broadcast_to(high.numpy(), box.shape)
+
+
 def widened(space: AnySpace, path: Path, bounds: Bounds) -> AnySpace:
     """The space with the Box at `path` grown to hold the bounds; the same object where it does.
 

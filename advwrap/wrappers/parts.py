@@ -8,7 +8,21 @@ from advwrap.attacks.copies import changes, parts
 from advwrap.errors import check
 from advwrap.sets import PerturbationSet
 
-__all__ = ["changes", "check_reaches_integers", "parts"]
+__all__ = ["changes", "check_reaches_indices", "check_reaches_integers", "parts"]
+
+
+def check_reaches_indices(attack: object, space: object, what: str) -> None:
+    """Refuse a ball around an index: nothing in it is another index, whatever the radius.
+
+    Raises:
+        TypeError: If there is one.
+    """
+    for part in parts(attack):
+        if isinstance(part, PerturbationSet):
+            raise TypeError(
+                f"the {what} is {space}, whose indices no ball can move, got {part}. "
+                "Fix: a list of other actions, Noise(ActionSet(n)) or Search(objective, within=ActionSet(n))."
+            )
 
 
 def check_reaches_integers(attack: object) -> None:

@@ -46,7 +46,7 @@ Command = Callable[[int, int], np.ndarray]
 
 
 def command(episode: int, step: int) -> np.ndarray:
-    return np.array([1.0, 2.0, 3.0, 4.0]) * (episode + 1) + 10 * step
+    return (np.array([1.0, 2.0, 3.0, 4.0]) * (episode + 1) + 10 * step) / 64
 
 
 def allowed(episode: int, step: int) -> np.ndarray:

@@ -35,8 +35,8 @@ class AdversarialAction(Attacked):
         env: The environment.
         attack: What perturbs; `Identity()` for nothing.
         key: Which entry of a Dict observation is ``context["observation"]``.
-        bounds: The valid range of executed actions, by default that of the action space. An action
-            that is outside already is not moved further out.
+        bounds: The valid range of executed actions, by default that of the action space. An intended
+            action that is outside is attacked at the limit; where nothing is done to it, it stays.
         device: Where the attack computes.
 
     Raises:

@@ -34,7 +34,8 @@ class AdversarialAction(Attacked):
         env: The vector environment, in any autoreset mode.
         attack: What perturbs; `Identity()` for nothing.
         key: Which entry of a Dict observation is ``context["observation"]``.
-        bounds: The valid range of executed actions, by default that of the action space.
+        bounds: The valid range of executed actions, by default that of the action space; intended
+            actions that are outside are attacked at the limit.
         device: Where the attack computes.
 
     Raises:
@@ -87,7 +88,7 @@ class AdversarialAction(Attacked):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step with the perturbed actions."""
-        intended = self._injection.rows(actions)
+        intended = self._injection.rows(actions, self.num_envs)
         executed = self._executed(intended)
         result = self.env.step(executed.copy())
         observations, rewards, terminations, truncations, infos = result
