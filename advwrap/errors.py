@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 
 
 class GradientError(RuntimeError):
@@ -51,6 +52,25 @@ def check_integer(name: str, value: object, *, least: int, fix: str | None = Non
     """
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     check(whole and value >= least, f"`{name}` must be an integer >= {least}, got {value!r}.", fix=fix)  # type: ignore[operator]
+
+
+def check_finite(name: str, value: object) -> None:
+    """Raise a `ValueError` unless `value` is a finite number.
+
+    Args:
+        name: The argument.
+        value: What was given for it.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_finite("factor", "half")
+        Traceback (most recent call last):
+        ...
+        ValueError: `factor` must be a finite number, got 'half'.
+    """
+    check(isinstance(value, Real) and math.isfinite(value), f"`{name}` must be a finite number, got {value!r}.")
 
 
 def check_fraction(name: str, value: float) -> None:

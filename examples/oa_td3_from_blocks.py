@@ -27,10 +27,13 @@ from advwrap.losses import RobustCriticLoss
 from advwrap.targets import worst_action
 from advwrap.training import Surgery, Update
 
+REWARD_SCALE = 0.1
+"""So that the critics begin near their values."""
+
 
 def environment(task: str, attack: Attack | None = None) -> EnvBase:
     """The task; where it is attacked, something else is executed than what the actor does."""
-    env = TransformedEnv(GymEnv(task), Compose(InitTracker(), DoubleToFloat(), RewardScaling(0.0, 0.1)))
+    env = TransformedEnv(GymEnv(task), Compose(InitTracker(), DoubleToFloat(), RewardScaling(0.0, REWARD_SCALE)))
     return env if attack is None else AdversarialAction(env, attack=attack)
 
 
@@ -46,11 +49,11 @@ def smoothed(loss: TD3Loss, low: torch.Tensor, high: torch.Tensor) -> Callable[[
 
 
 def mean_return(env: EnvBase, actor: TensorDictSequential, episodes: int = 5) -> float:
-    """Of the deterministic policy, in the units of the scaled reward."""
+    """Of the deterministic policy, in the units of the task."""
     env.set_seed(1_000)
     with torch.no_grad():
         returns = [env.rollout(1_000, actor)["next", "reward"].sum() for _ in range(episodes)]
-    return float(torch.stack(returns).mean())
+    return float(torch.stack(returns).mean()) / REWARD_SCALE
 
 
 def main(

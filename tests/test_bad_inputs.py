@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torchrl.envs import TransformedEnv
+from torchrl.modules import ValueOperator
 
 from advwrap import (
     FGSM,
@@ -24,6 +25,7 @@ from advwrap import (
     CrossEntropy,
     CrossEntropyMethod,
     EveryNth,
+    Gain,
     GapAbove,
     Gated,
     GaussianNoise,
@@ -49,15 +51,20 @@ from advwrap import (
     Search,
     SeekAction,
     Square,
+    Stuck,
     WeightedSum,
     WholeEpisodes,
     WithProbability,
     Worst,
 )
+from advwrap.algorithms import OAPI, PPO, TD3
 from advwrap.errors import GradientError
+from advwrap.evaluation import evaluate
+from advwrap.losses import RobustCriticLoss
 from advwrap.randomness import Streams
 from advwrap.testing.environments import SignalEnv, SignalParallelEnv, SignalTorchRLEnv, signal_vector
 from advwrap.testing.stateful_victims import BatchNormPolicy
+from advwrap.training import Surgery
 from advwrap.transforms import AdversarialObs as ObsTransform
 from advwrap.victims import Categorical, Deterministic
 
@@ -187,6 +194,50 @@ def test_unknown_norm(attack, within):
     ],
 )
 def test_attacks_and_objectives(make, message):
+    with refused(ValueError, message):
+        make()
+
+
+CRITIC = nn.Linear(4, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Gated(AtMost(3), Stuck()), r"`attack` must be an attack, got the budget AtMost\(n=3\)\. Fix: Gated"),
+        (lambda: Gain(0.5, features=1), "`features` must be a list of indices, got 1"),
+        (lambda: OAPI(0.1, strategy="Corners"), "`strategy` must be a search, got 'Corners'"),
+        (lambda: PPO("Pendulum-v1", advantage=0.2), r"`advantage` must be a RobustAdvantage, got 0\.2"),
+        (
+            lambda: RobustCriticLoss(None, CRITIC, within=BALL, next_action=lambda after: after["action"]),
+            "`qvalue` must read a tensordict, got Linear",
+        ),
+        (
+            lambda: RobustCriticLoss(None, ValueOperator(CRITIC), within=BALL, bounds=(-1, 1)),
+            r"`bounds` must be Bounds, got \(-1, 1\)",
+        ),
+        (lambda: evaluate(lambda o: o, "Pendulum-v1", Stuck(), channel="action"), "`channel` must be a wrapper"),
+        (
+            lambda: AdversarialAction(gym.make("CartPole-v1"), Gated(Noise(BALL), AtMost(1))),
+            r"the action is Discrete\(2\), whose indices no ball can move, got LinfBall",
+        ),
+    ],
+)
+def test_arguments_of_another_kind(make, message):
+    with refused(TypeError, message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OAPI(0.1, ramp=0.5), r"`ramp` must rise within \[0, 1\], got 0\.5"),
+        (lambda: TD3("Pendulum-v1", steps="100"), "`steps` must be an integer >= 1, got '100'"),
+        (lambda: PPO("Pendulum-v1", envs=1.5), "`envs` must be an integer >= 1, got 1.5"),
+        (lambda: Surgery("loss_actor", "loss_actor"), "`first` and `second` must be two terms"),
+    ],
+)
+def test_numbers_of_trainings(make, message):
     with refused(ValueError, message):
         make()
 

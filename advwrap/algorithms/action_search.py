@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 def check_search(options: OAPI | RobustAdvantage) -> None:
     """Refuse an empty search, and options of gradients beside a search without any."""
+    if not (options.strategy is None or callable(options.strategy)):
+        raise TypeError(f"`strategy` must be a search, got {options.strategy!r}. Fix: Corners(), CrossEntropyMethod().")
     for name in ("steps", "restarts"):
         default, value = getattr(type(options), name), getattr(options, name)
         check_integer(name, value, least=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -168,7 +168,7 @@ def action_box(space: gym.Space[Any], env: str) -> tuple[Tensor, Tensor]:
     if not isinstance(space, gym.spaces.Box):
         raise TypeError(
             f"`env` must have box actions, got {space} in {env}. "
-            "Fix: DiscreteSAC (on the command line: discrete-sac, valt-eps-discrete-sac, ...)."
+            "Fix: DiscreteSAC (on the command line: discrete-sac, and every defence with it, as oa-discrete-sac)."
         )
     check(
         space.is_bounded(),
@@ -183,12 +183,13 @@ def check_radius(epsilon: float) -> None:
     """Refuse a defence within an empty ball."""
     if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)):
         raise TypeError(f"`epsilon` must be a number, got {epsilon!r}. Fix: 0.1.")
-    check(epsilon > 0, f"`epsilon` must be > 0, got {epsilon}.", fix="Undefended() (the command: sac) for no defence.")
+    check(epsilon > 0, f"`epsilon` must be > 0, got {epsilon}.", fix="leave the defence out for none.")
 
 
 def check_ramp(name: str, ramp: tuple[float, float]) -> None:
     """Refuse what falls, or leaves the training."""
-    check(len(ramp) == 2 and 0 <= ramp[0] <= ramp[1] <= 1, f"`{name}` must rise within [0, 1], got {ramp}.")
+    pair = isinstance(ramp, Sequence) and len(ramp) == 2
+    check(pair and 0 <= ramp[0] <= ramp[1] <= 1, f"`{name}` must rise within [0, 1], got {ramp}.", fix="(0.5, 0.75).")
 
 
 def between(ramp: tuple[float, float], start: float, end: float, *, steps: int) -> Linear:

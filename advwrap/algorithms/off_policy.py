@@ -17,7 +17,7 @@ from torchrl.objectives import LossModule
 
 from advwrap.algorithms.defence import Defence, Learner, Undefended
 from advwrap.algorithms.off_policy_training import OffPolicyTraining
-from advwrap.errors import check
+from advwrap.errors import check, check_integer
 from advwrap.training import TrainedAgent
 from advwrap.training.agent_file import Score
 from advwrap.training.soft_update import FusedSoftUpdate
@@ -90,7 +90,7 @@ class OffPolicy(ABC):
             "checkpoint_every",
             "log_every",
         ):
-            check(getattr(self, name) >= 1, f"`{name}` must be >= 1, got {getattr(self, name)}.")
+            check_integer(name, getattr(self, name), least=1)
         check(
             self.frames_per_batch % self.envs == 0,
             f"`frames_per_batch` must be a multiple of `envs` ({self.envs}), got {self.frames_per_batch}.",

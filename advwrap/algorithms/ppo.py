@@ -22,7 +22,7 @@ from gymnasium.vector import VectorEnv
 from advwrap.algorithms.description import described, named
 from advwrap.algorithms.oa_ppo import RobustAdvantage
 from advwrap.algorithms.ppo_training import PPOTraining
-from advwrap.errors import check, check_fraction
+from advwrap.errors import check, check_fraction, check_integer
 from advwrap.progress import progress
 from advwrap.training.agent_file import TrainedAgent
 from advwrap.training.checkpoint import Checkpoint, GlobalRandomness, SameTraining, Stateful
@@ -105,7 +105,7 @@ class PPO:
 
     def __post_init__(self) -> None:
         for name in ("steps", "envs", "horizon", "epochs", "minibatches", "checkpoint_every"):
-            check(getattr(self, name) >= 1, f"`{name}` must be >= 1, got {getattr(self, name)}.")
+            check_integer(name, getattr(self, name), least=1)
         check(
             (self.envs * self.horizon) % self.minibatches == 0,
             f"`minibatches` must divide envs * horizon ({self.envs * self.horizon}), got {self.minibatches}.",
@@ -118,6 +118,10 @@ class PPO:
         check(self.seed >= 0, f"`seed` must be >= 0, got {self.seed}.")
         if not (self.normaliser is None or isinstance(self.normaliser, (Normaliser, Running))):
             raise TypeError(f"`normaliser` must be Running(), a Normaliser or None, got {self.normaliser!r}.")
+        if not (self.advantage is None or isinstance(self.advantage, RobustAdvantage)):
+            raise TypeError(
+                f"`advantage` must be a RobustAdvantage, got {self.advantage!r}. Fix: RobustAdvantage(0.1)."
+            )
         if not (self.wrap is None or callable(self.wrap)):
             raise TypeError(f"`wrap` must be a function of the vector environment, got {self.wrap!r}.")
 

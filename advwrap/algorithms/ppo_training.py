@@ -279,7 +279,9 @@ def _wrapped(config: PPO, envs: AnyVectorEnv) -> AnyVectorEnv:
     envs = envs if config.wrap is None else config.wrap(envs)
     actions = envs.single_action_space
     if not (isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1):
-        raise TypeError(f"`env` must have box actions, got {actions}.")
+        raise TypeError(
+            f"`env` must have box actions, got {actions}. Fix: DiscreteSAC (on the command line: discrete-sac)."
+        )
     check(
         config.advantage is None or not any(isinstance(layer, AdversarialAction) for layer in layers(envs)),
         "`wrap` must leave the actions alone beside an `advantage`, got an AdversarialAction: the robust critics learn "

@@ -158,6 +158,9 @@ class Gated:
     budget: Budget
 
     def __post_init__(self) -> None:
+        attack: object = self.attack
+        if isinstance(attack, Budget):
+            raise TypeError(f"`attack` must be an attack, got the budget {attack!r}. Fix: Gated(attack, budget).")
         budget: object = self.budget
         if isinstance(budget, type) or not callable(budget):
             raise TypeError(f"`budget` must be a budget, got {budget!r}. Fix: WithProbability(0.1), AtMost(10).")

@@ -16,7 +16,7 @@ from torch import Tensor
 from advwrap.attacks.budgets import WithProbability
 from advwrap.attacks.combinators import Gated
 from advwrap.attacks.region import check_batch
-from advwrap.errors import check, check_fraction, check_integer
+from advwrap.errors import check, check_finite, check_fraction, check_integer
 from advwrap.randomness import Streams, as_streams
 from advwrap.sets import UNBOUNDED, Bounds
 from advwrap.sets.rows import per_row
@@ -34,6 +34,10 @@ class _Fault:
 
     def __post_init__(self) -> None:
         if self.features is not None:
+            if not isinstance(self.features, Sequence):
+                raise TypeError(
+                    f"`features` must be a list of indices, got {self.features!r}. Fix: [0], or None for all."
+                )
             check(len(self.features) > 0, "`features` must name at least one feature, got none.", fix="None for all.")
             object.__setattr__(self, "features", tuple(int(i) for i in self.features))
 
@@ -102,7 +106,7 @@ class Delay(_Fault):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("steps", self.steps, least=1, fix="Identity() for no delay.")
-        check(abs(self.initial) < float("inf"), f"`initial` must be finite, got {self.initial}.")
+        check_finite("initial", self.initial)
 
     @property
     def memory(self) -> int:
@@ -190,7 +194,7 @@ class Dropout(_Fault):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fraction("p", self.p)
-        check(abs(self.value) < float("inf"), f"`value` must be finite, got {self.value}.")
+        check_finite("value", self.value)
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Zeros and commands."""
@@ -222,7 +226,7 @@ class Gain(_Fault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(abs(self.factor) < float("inf"), f"`factor` must be finite, got {self.factor}.")
+        check_finite("factor", self.factor)
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Multiply."""
@@ -254,7 +258,7 @@ class Bias(_Fault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(abs(self.offset) < float("inf"), f"`offset` must be finite, got {self.offset}.")
+        check_finite("offset", self.offset)
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """Add."""

@@ -60,6 +60,7 @@ def evaluate(
         workers: Processes.
         out: Folder for report.md, curve.png and results.json.
     """
+    check(len(epsilons) > 0, "`epsilons` must hold at least one radius, got none.", fix="--epsilons 0.1 0.2.")
     check(len(agents) > 0, "`agents` must name at least one folder, got none.", fix="advwrap evaluate runs/agent.")
     loaded = {_name(folder): load_agent(folder) for folder in agents}
     check(len(loaded) == len(agents), f"`agents` must have different folder names, got {[a.name for a in agents]}.")

@@ -72,7 +72,7 @@ def evaluate(
         The cell, with one return, length and mean perturbation size per episode.
 
     Raises:
-        TypeError: If `env` is an environment instead of a way to make one.
+        TypeError: If `env` is an environment instead of a way to make one, or `channel` no wrapper.
         ValueError: If the policy does not return one valid action per row.
 
     Example:
@@ -81,6 +81,8 @@ def evaluate(
         ((0, 1, 2), (200, 200, 200), 'natural')
     """
     check(seed >= 0, f"`seed` must be >= 0, got {seed}.")
+    if not callable(channel):
+        raise TypeError(f"`channel` must be a wrapper, got {channel!r}. Fix: AdversarialObs or AdversarialAction.")
     name = name or (NATURAL if attack is None else type(attack).__name__)
     bar = progress(f"{agent}, {name}", total=episodes) if advance is None else nullcontext(advance)
     with closing(_vector_env(env, _rows(episodes, num_envs))) as plain, bar as counting:

@@ -28,11 +28,18 @@ def make_functional(loss: LossModule, qvalue: Critics, members: int = 1, *, targ
 
     Raises:
         ValueError: If there is no network.
+        TypeError: If one of them is no TensorDict module.
     """
     if isinstance(qvalue, Sequence):
         check(len(qvalue) >= 1, "`qvalue` must hold at least one network, got none.")
         members = len(qvalue)
         qvalue = list(qvalue) if members > 1 else qvalue[0]
+    for network in qvalue if isinstance(qvalue, list) else [qvalue]:
+        if not isinstance(network, TensorDictModuleBase):
+            raise TypeError(
+                f"`qvalue` must read a tensordict, got {type(network).__name__}. "
+                'Fix: ValueOperator(network, in_keys=["observation", "action"]).'
+            )
     expand = members if members > 1 else None
     loss.convert_to_functional(qvalue, "qvalue_network", expand_dim=expand, create_target_params=target)
 

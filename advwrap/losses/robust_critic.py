@@ -115,6 +115,8 @@ class RobustCriticLoss(LossModule):  # type: ignore[misc]
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(bounds, Bounds):
+            raise TypeError(f"`bounds` must be Bounds, got {bounds!r}. Fix: Bounds(low, high).")
         check_fraction("gamma", gamma)
         check(num_qvalue_nets >= 1, f"`num_qvalue_nets` must be >= 1, got {num_qvalue_nets}.")
         self.policy = None

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from advwrap.errors import check
+
 Combine = Callable[[Tensor, Tensor], Tensor] | nn.Module
 """Two flat gradients -> the one that is followed. A module gets them stacked, [2, n], as TorchJD's aggregators do."""
 
@@ -69,6 +71,9 @@ class Surgery:
         combine: `pcgrad`, `protect_first`, a function of yours of two flat gradients, or an aggregator of TorchJD
             (extra ``[torchjd]``): ``UPGrad()``. Most of those average, where ours add; Adam does not mind.
 
+    Raises:
+        ValueError: If both names are the same.
+
     Example:
         >>> Surgery("loss_actor", "loss_robust_actor").combine.__name__
         'pcgrad'
@@ -77,6 +82,9 @@ class Surgery:
     first: str
     second: str
     combine: Combine = pcgrad
+
+    def __post_init__(self) -> None:
+        check(self.first != self.second, f"`first` and `second` must be two terms, got {self.first!r} twice.")
 
     def __call__(
         self, first: Sequence[Tensor | None], second: Sequence[Tensor | None], params: Sequence[Tensor]
