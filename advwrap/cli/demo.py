@@ -43,8 +43,8 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
         agent: TrainedAgent | None = None
         measuring = []
         for name, folder, config in zip(names, folders, (plain, robust), strict=True):
-            what = "plain SAC" if config is plain else "the same agent, now under attack"
-            console.print(f"Training {what} on {ENV} for {config.steps} steps.")
+            what, more = ("plain SAC", "") if config is plain else ("the same agent, now under attack,", " more")
+            console.print(f"Training {what} on {ENV} for {config.steps}{more} steps.")
             agent = run(config, folder, start=agent, best=True)
             measuring.append(pool.submit(_attack, name, folder, episodes, command))
         console.print(f"Attacking both agents, {episodes} episodes for each attack and radius.")
@@ -54,6 +54,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, episodes: int = 20, steps
     )
     report = write_report(results, out)
     console.print(table(results))
+    console.print(f"{names[1]} has learned for {plain.steps + robust.steps} steps, {names[0]} for {plain.steps}.")
     console.print(f"report   {report}\npicture  {out / 'curve.png'}\nresults  {out / 'results.json'}")
 
 
