@@ -15,7 +15,6 @@ from torch import Tensor
 from advwrap.attacks import Attack
 from advwrap.attacks.copies import memory
 from advwrap.clock import EpisodeClock
-from advwrap.errors import check
 from advwrap.past import Past
 from advwrap.sets import UNBOUNDED, Bounds, where_allowed
 from advwrap.victims.context import CLEAN_ACTION, FIRST_ACTION
@@ -70,6 +69,7 @@ class Injection:
         self._working = _working_dtype(space)
         self._lowest, self._end = _indices(space)
         self._first = int(self._lowest) if isinstance(space, spaces.Discrete) else None
+        self._shape = self.space.shape or ()
         self._limits: tuple[Array, Array] | None = None
         if acts and isinstance(space, spaces.Box) and not bounds.unbounded:
             self._limits = arrays_of(bounds, space)
@@ -102,9 +102,9 @@ class Injection:
             ValueError: If it is an action of another shape.
         """
         own = np.array(value)
-        if self._acts:
-            shape = (*(() if count is None else (count,)), *(self.space.shape or ()))
-            check(own.shape == shape, f"the {self.what} must have shape {shape}, got {own.shape}.")
+        shape = self._shape if count is None else (count, *self._shape)
+        if self._acts and own.shape != shape:
+            raise ValueError(f"the {self.what} must have shape {shape}, got {own.shape}.")
         right = own.dtype.kind == "f" if self._float else own.dtype.kind in "iu"
         return own if right else own.astype(self.space.dtype)
 
@@ -144,14 +144,14 @@ class Injection:
         """What the attack makes of the rows; nothing is counted."""
         valid = self._valid(clean)
         result = self._attacked(valid, known, who)
-        if valid is clean or not (valid != clean).any():
+        if valid is clean or valid.tobytes() == clean.tobytes():
             return result
         left_alone = (result == valid).reshape(len(clean), -1).all(1)
         return np.where(left_alone.reshape(-1, *[1] * (clean.ndim - 1)), clean, result)
 
     def _valid(self, rows: Array) -> Array:
         """What the task makes of rows that are outside the limits."""
-        return rows if self._limits is None else np.minimum(np.maximum(rows, self._limits[0]), self._limits[1])
+        return rows if self._limits is None else rows.clip(*self._limits)
 
     def _attacked(self, clean: Array, known: Surroundings | None, who: Array | None) -> Array:
         working = clean if self._working is None else clean.astype(self._working)
