@@ -142,10 +142,12 @@ class TestDiscrete:
             env.step(space.start)
 
     def test_a_ball_is_an_error_with_the_fix(self):
-        env = AdversarialAction(Discrete(), Noise(LinfBall(0.1)))
-        env.reset(seed=0)
+        """Where it is made, and where another attack is put in."""
         with pytest.raises(TypeError, match="ActionSet"):
-            env.step(0)
+            AdversarialAction(Discrete(), Noise(LinfBall(0.1)))
+        env = AdversarialAction(Discrete(), Identity())
+        with pytest.raises(TypeError, match="ActionSet"):
+            env.attack = Noise(LinfBall(0.1))
 
 
 class TestObservation:
