@@ -7,7 +7,7 @@ where it needs a unit, and every result is clipped to the valid range. When a fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -34,12 +34,13 @@ class _Fault:
 
     def __post_init__(self) -> None:
         if self.features is not None:
-            if not isinstance(self.features, Sequence):
+            if not isinstance(self.features, Iterable):
                 raise TypeError(
                     f"`features` must be a list of indices, got {self.features!r}. Fix: [0], or None for all."
                 )
-            check(len(self.features) > 0, "`features` must name at least one feature, got none.", fix="None for all.")
-            object.__setattr__(self, "features", tuple(int(i) for i in self.features))
+            features = tuple(int(i) for i in self.features)
+            check(len(features) > 0, "`features` must name at least one feature, got none.", fix="None for all.")
+            object.__setattr__(self, "features", features)
 
     def broken(self, clean: Tensor, context: Context | None, bounds: Bounds, streams: Streams) -> Tensor:
         """What becomes of every feature."""
