@@ -509,7 +509,7 @@ def test_every_defence_hardens_every_learner(learner: type[OffPolicy], defence: 
         (lambda: SAC(TASK, hidden=(0,)), "`hidden` must hold sizes >= 1"),
         (lambda: SAC(TASK, random_steps=-5), "`random_steps` must be >= 0"),
         (lambda: SAC(TASK, seed=-1), "`seed` must be in"),
-        (lambda: SAC(TASK, capacity=0), "`capacity` must be >= 1"),
+        (lambda: SAC(TASK, capacity=0), "`capacity` must be an integer >= 1"),
         (lambda: TD3(TASK, delay=0), "`delay` must be an integer >= 1"),
         (lambda: TD3(TASK, exploration=-1.0), "`exploration` must be >= 0"),
         (lambda: DiscreteSAC("CartPole-v1", entropy_share=5.0), "`entropy_share`"),
