@@ -96,6 +96,7 @@ class Hardening:
         execution: What its actions suffer while it collects; the learner is told what was executed.
         perturb: What a sampled batch suffers before the losses.
         losses: Further losses, trained by the same optimiser.
+        robust: The one of them whose critics value actions under an adversary, for the agent to keep.
         actor_terms: Names of their terms that train the actor, and of what they log of it: they rest when it rests.
         weights: Coefficients of terms of any loss.
         surgery: Two terms whose gradients are combined by a rule instead of being added.
@@ -116,6 +117,7 @@ class Hardening:
     execution: Attack = field(default_factory=Identity)
     perturb: Perturb | PerturbPlaces | SoftBackup | None = None
     losses: tuple[nn.Module, ...] = ()
+    robust: LossModule | None = None
     actor_terms: tuple[str, ...] = ()
     weights: Mapping[str, Coefficient] = field(default_factory=dict)
     surgery: Surgery | None = None

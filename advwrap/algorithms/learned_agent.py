@@ -8,6 +8,8 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from torch import nn
+from torchrl.objectives import LossModule
 
 from advwrap.algorithms.defence import Learner, action_box
 from advwrap.errors import check
@@ -15,22 +17,19 @@ from advwrap.training import TrainedAgent
 from advwrap.training.agent_networks import KINDS
 
 
-def trained_agent(learner: Learner, actions: gym.Space[Any], card: dict[str, Any]) -> TrainedAgent:
+def trained_agent(
+    learner: Learner, actions: gym.Space[Any], card: dict[str, Any], robust: LossModule | None = None
+) -> TrainedAgent:
     """The present networks, copied.
 
     Args:
         learner: Whose networks.
         actions: The action space of its task.
         card: What is known of the agent.
+        robust: The loss of its robust critics, if it has some.
     """
-    loss = learner.loss
-    # The twins that the loss trains are stacked, [2, ...], under the names of the network's own parameters.
-    stacked = loss.qvalue_network_params.data["module"].flatten_keys(".")
-    critics = []
-    for i in range(2):
-        critic = KINDS[learner.policy].critic(learner.features, learner.actions, learner.hidden)
-        critic.load_state_dict({name: value[i].cpu() for name, value in stacked.items()})
-        critics.append(critic.requires_grad_(False))
+    loss, sizes = learner.loss, (learner.features, learner.actions, learner.hidden)
+    critics = twins(loss, learner.policy, *sizes)
     actor = copy.deepcopy(network(learner)).cpu().requires_grad_(False)
     low, high = (
         action_box(actions, learner.env)
@@ -39,8 +38,33 @@ def trained_agent(learner: Learner, actions: gym.Space[Any], card: dict[str, Any
     )
     temperature = {"temperature": loss.log_alpha.exp().item()} if hasattr(loss, "log_alpha") else {}
     return TrainedAgent(
-        learner.env, actor, tuple(critics), learner.normaliser.frozen(), low, high, {**card, **temperature}
+        learner.env,
+        actor,
+        critics,
+        learner.normaliser.frozen(),
+        low,
+        high,
+        {**card, **temperature},
+        () if robust is None else twins(robust, learner.policy, *sizes),
     )
+
+
+def twins(loss: LossModule, policy: str, features: int, actions: int, hidden: tuple[int, ...]) -> tuple[nn.Module, ...]:
+    """The critics of actions that a loss trains, copied one by one.
+
+    Args:
+        loss: Which has them stacked, [2, ...], under the names of the network's own parameters.
+        policy: The kind of policy, a name of `KINDS`.
+        features: Size of the observation.
+        actions: Size of the action.
+        hidden: Units of the hidden layers.
+    """
+    stacked, critics = loss.qvalue_network_params.data["module"].flatten_keys("."), []
+    for i in range(2):
+        critic = KINDS[policy].of_actions.critic(features, actions, hidden)
+        critic.load_state_dict({name: value[i].cpu() for name, value in stacked.items()})
+        critics.append(critic.requires_grad_(False))
+    return tuple(critics)
 
 
 def begin_with(start: TrainedAgent, learner: Learner) -> None:
@@ -68,7 +92,7 @@ def begin_with(start: TrainedAgent, learner: Learner) -> None:
     learner.normaliser.begin_with(start.normaliser)
 
 
-def network(learner: Learner) -> torch.nn.Module:
+def network(learner: Learner) -> nn.Module:
     """The network at the bottom of the learner's actor."""
-    module: torch.nn.Module = learner.actor[0].module
+    module: nn.Module = learner.actor[0].module
     return module

@@ -123,6 +123,7 @@ class OAPI:
         return Hardening(
             execution=self._execution(robust),
             losses=(robust,),
+            robust=robust,
             actor_terms=("loss_robust_actor", "robust_value"),
             weights={"loss_actor": self.omega, "loss_robust_actor": 1 - self.omega},
             surgery=None if combine is None else Surgery("loss_actor", "loss_robust_actor", combine),

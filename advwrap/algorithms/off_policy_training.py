@@ -96,7 +96,8 @@ class OffPolicyTraining:
         self.trainer = self._trainer()
         self.best = None
         if score is not None:
-            agent = nn.ModuleList([self.learner.loss, self.normaliser])
+            robust = () if self.hardening.robust is None else (self.hardening.robust,)
+            agent = nn.ModuleList([self.learner.loss, self.normaliser, *robust])
             every, first = config.evaluate_every, config.evaluate_from
             self.best = KeepBest(agent, lambda: score(self.agent()), every=every, first=first)
         self.log = LogBook(out)
@@ -274,7 +275,8 @@ class OffPolicyTraining:
 
     def agent(self, **scores: Any) -> TrainedAgent:
         """The present networks, copied."""
-        return trained_agent(self.learner, self.tasks[0].action_space, {**self.card(), **scores})
+        card = {**self.card(), **scores}
+        return trained_agent(self.learner, self.tasks[0].action_space, card, self.hardening.robust)
 
 
 def check_device(name: str) -> None:

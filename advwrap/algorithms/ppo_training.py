@@ -21,6 +21,7 @@ from torchrl.objectives.value import GAE
 from torchrl.trainers import OptimizationStepper, Trainer
 
 from advwrap.algorithms.description import named
+from advwrap.algorithms.learned_agent import twins
 from advwrap.algorithms.oa_ppo import RobustAdvantages
 from advwrap.errors import check
 from advwrap.sets import Bounds
@@ -244,7 +245,9 @@ class PPOTraining:
         task = config.env if isinstance(config.env, str) else named(config.env)["function"]
         same = isinstance(config.env, str) and not isinstance(self.env.envs, AttackerEnv)
         env = task if same else f"{task} (no id)"
-        return TrainedAgent(env, actor, (value,), frozen, low, high, card)
+        features = self.env.observation_spec["observation"].shape[-1]
+        robust = () if self.robust is None else twins(self.robust.loss, "free-scale", features, len(low), config.hidden)
+        return TrainedAgent(env, actor, (value,), frozen, low, high, card, robust)
 
 
 class _Silent(OptimizationStepper):  # type: ignore[misc]

@@ -171,6 +171,30 @@ class LowestRobustAction:
         return worst_action(critic, within=action_ball(agent, epsilon), steps=self.steps, restarts=self.restarts)
 
 
+@dataclass(frozen=True)
+class OwnRobustAction:
+    """The worst executed action by the robust critics that the agent itself was trained with (OA-PI).
+
+    They know the radius of its training, whatever that of the attack is.
+
+    Args:
+        steps: Gradients per start.
+        restarts: Starts.
+
+    Example:
+        >>> OwnRobustAction().restarts
+        6
+    """
+
+    steps: int = 3
+    restarts: int = 6
+
+    def __call__(self, agent: TrainedAgent, epsilon: float, /) -> Attack:
+        """Search."""
+        within = action_ball(agent, epsilon)
+        return worst_action(agent.robust_critic, within=within, steps=self.steps, restarts=self.restarts)
+
+
 def fitted(
     agent: TrainedAgent, epsilon: float, training: RobustCriticTraining, *, solver: Solver | None = None
 ) -> LossCritic:

@@ -11,6 +11,7 @@ from advwrap.errors import check
 from advwrap.evaluation.action_makers import (
     LowestAction,
     LowestRobustAction,
+    OwnRobustAction,
     ReplacedAction,
     UniformAction,
     VertexAction,
@@ -132,7 +133,7 @@ class ActionSuite:
 
     "random" is uniform, "random vertex" as large as possible, Min-Q the worst action by the agent's own critics (by
     fitted ones, where it has none of actions), Min-OA-Q by critics that are fitted to it and expect the adversary to go
-    on, "push" what reinforcement learning finds.
+    on, "own Min-OA-Q" by those that it was trained with, if it was (OA-PI), "push" what reinforcement learning finds.
 
     Source: OA-PI, arXiv 2507.03372 (Random, Biggest, Min-Q, Min-OA-Q).
 
@@ -181,6 +182,8 @@ class ActionSuite:
             "Min-Q": self.nominal,
             "Min-OA-Q": self.robust,
         }
+        if agent.robust_critics:
+            known["own Min-OA-Q"] = OwnRobustAction(self.robust.steps, self.robust.restarts)
         return known | dict(_learned(self.learned, self.sac, self.selection))
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class TrainedAgent:
         card: How it was trained, as JSON holds it: configuration and scores, and once it was saved the commit and the
             versions that made it ("made"). Its entry "policy" names one of
             `KINDS`, "gaussian" where it is missing; to be saved it needs ``["config"]["hidden"]``.
+        robust_critics: The networks of critics that value actions under an adversary of them, where its defence trained
+            some (OA-PI).
 
     Example:
         >>> import numpy as np
@@ -61,6 +64,7 @@ class TrainedAgent:
     low: Tensor
     high: Tensor
     card: Mapping[str, Any]
+    robust_critics: tuple[nn.Module, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -81,6 +85,20 @@ class TrainedAgent:
     def critic(self) -> Critic:
         """All critics as one, [E, B]: of (normalised observation, action), or of the observation where they are V."""
         return self.kind.values(self.critics)
+
+    @property
+    def robust_critic(self) -> Critic:
+        """Its robust critics as one, [E, B], of (normalised observation, action).
+
+        Raises:
+            ValueError: If it has none.
+        """
+        check(
+            len(self.robust_critics) > 0,
+            "`robust_critic` needs robust critics, which this agent has none of.",
+            fix="fit_robust_critic(batches, agent.policy, within=..., bounds=...).",
+        )
+        return self.kind.of_actions.values(self.robust_critics)
 
     @property
     def low_value(self) -> LowValue:
@@ -115,7 +133,7 @@ class TrainedAgent:
         scale = () if self.normaliser is None else (self.normaliser.mean, self.normaliser.std)
         for part in (self.low.numpy(), self.high.numpy(), *scale):
             state.update(part.tobytes())
-        for module in (self.actor, *self.critics):
+        for module in (self.actor, *self.critics, *self.robust_critics):
             for weight in module.state_dict().values():
                 state.update(weight.cpu().numpy().tobytes())
         return state.hexdigest()[:16]
@@ -140,8 +158,9 @@ def save_agent(folder: str | Path, agent: TrainedAgent) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"actor.{name}": value for name, value in agent.actor.state_dict().items()}
-    for i, critic in enumerate(agent.critics):
-        tensors |= {f"critic.{i}.{name}": value for name, value in critic.state_dict().items()}
+    for part, critics in (("critic", agent.critics), ("robust_critic", agent.robust_critics)):
+        for i, critic in enumerate(critics):
+            tensors |= {f"{part}.{i}.{name}": value for name, value in critic.state_dict().items()}
     tensors |= {"low": agent.low, "high": agent.high}
     if agent.normaliser is not None:
         tensors |= {"mean": torch.as_tensor(agent.normaliser.mean), "std": torch.as_tensor(agent.normaliser.std)}
@@ -187,20 +206,25 @@ def load_agent(folder: str | Path) -> TrainedAgent:
         first = min((n for n in tensors if n.startswith("actor.") and n.endswith("weight")), default="actor.*.weight")
         features, actions = tensors[first].shape[1], tensors["low"].numel()
         actor = _filled(kind.actor(features, actions, hidden), tensors, "actor.")
-        members = len({name.split(".")[1] for name in tensors if name.startswith("critic.")})
-        critics = tuple(
-            _filled(kind.critic(features, actions, hidden), tensors, f"critic.{i}.") for i in range(members)
-        )
+        made = partial(kind.critic, features, actions, hidden)
+        of_actions = partial(kind.of_actions.critic, features, actions, hidden)
         normaliser = None
         if "mean" in tensors:
             normaliser = Normaliser(tensors["mean"].numpy(), tensors["std"].numpy())
-        return TrainedAgent(env, actor, critics, normaliser, tensors["low"], tensors["high"], card)
+        critics, robust = _every(made, tensors, "critic."), _every(of_actions, tensors, "robust_critic.")
+        return TrainedAgent(env, actor, critics, normaliser, tensors["low"], tensors["high"], card, robust)
     except (OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, SafetensorError) as cause:
         found = f"there is no {cause}" if isinstance(cause, KeyError) else cause
         raise AgentFileError(
             f"`{folder}` must hold {WEIGHTS} and {CARD} of a trained agent: {found}. "
             "Fix: advwrap train --out FOLDER writes both."
         ) from cause
+
+
+def _every(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], part: str) -> tuple[nn.Module, ...]:
+    """The networks "part.0.", "part.1.", ..."""
+    members = len({name.split(".")[1] for name in tensors if name.startswith(part)})
+    return tuple(_filled(make(), tensors, f"{part}{i}.") for i in range(members))
 
 
 def _filled(network: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> nn.Module:

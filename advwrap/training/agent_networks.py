@@ -89,6 +89,11 @@ class Kind:
     acts: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda mean, low, high: mean
     values_actions: bool = True
 
+    @property
+    def of_actions(self) -> Kind:
+        """The kind whose critics value the actions of such a policy: this one, if its own do."""
+        return self if self.values_actions else KINDS["deterministic"]
+
 
 def actor_network(features: int, actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
     """Observation -> (loc, scale) of a normal variable."""

@@ -358,3 +358,12 @@ def test_what_ppo_does_must_be_what_is_executed() -> None:
 def test_an_agents_file_says_how_it_was_trained() -> None:
     agent = PPO("Pendulum-v1", advantage=RobustAdvantage(0.2, updates=1), **SHORT).train()
     assert agent.card["config"]["advantage"]["epsilon"] == 0.2
+
+
+def test_the_agent_keeps_its_robust_critics() -> None:
+    """Which value actions, where its own critic values observations."""
+    training, _ = linear(updates=1, actions=2)
+    agent, state, action = training.agent(), torch.randn(5, 17), torch.rand(5, 6) * 2 - 1
+    expected = state[:, 0] + 2 * action[:, 0] - action[:, 1]
+    torch.testing.assert_close(agent.robust_critic(state, action), expected.expand(2, 5))
+    assert not PPOTraining(PPO("Pendulum-v1", **SHORT)).agent().robust_critics

@@ -25,6 +25,7 @@ from advwrap.algorithms import (
 from advwrap.algorithms.description import described
 from advwrap.algorithms.off_policy import OffPolicy
 from advwrap.algorithms.off_policy_training import OffPolicyTraining, kept
+from advwrap.training import TrainedAgent
 from advwrap.training.surgery import pcgrad, protect_first
 from advwrap.victims.tensordict_critic import LossCritic
 
@@ -208,6 +209,37 @@ def test_the_robust_critics_begin_as_the_nominal_ones(learner: type[OffPolicy]) 
         pair = training.learner.loss, training.hardening.losses[0]
         nominal, robust = (part.qvalue_network_params.data.flatten_keys() for part in pair)
         assert all(torch.equal(nominal[key], robust[key]) for key in nominal.keys())  # noqa: SIM118 - a TensorDict
+
+
+@pytest.mark.parametrize("learner", [TD3, SAC, DiscreteSAC], ids=lambda kind: kind.__name__)
+def test_the_agent_keeps_its_robust_critics(learner: type[OffPolicy]) -> None:
+    """Those that were trained, beside the nominal ones."""
+    training = OffPolicyTraining(learner("CartPole-v1" if learner is DiscreteSAC else TASK, OAPI(0.2), **TINY))
+    agent = training.run()
+    robust = training.hardening.losses[0]
+    features = training.learner.features
+    state = torch.randn(5, features)
+    action = agent.act(state)
+    torch.testing.assert_close(agent.robust_critic(state, action), LossCritic(robust)(state, action))
+    assert not torch.allclose(agent.robust_critic(state, action), agent.critic(state, action))
+    assert not any(p.requires_grad for network in agent.robust_critics for p in network.parameters())
+    assert not OffPolicyTraining(replace(training.config, defence=Undefended())).run().robust_critics
+
+
+def test_the_best_weights_come_with_the_robust_critics_of_their_time() -> None:
+    """Of three measurements the first one is the best."""
+    seen: list[TrainedAgent] = []
+
+    def score(agent: TrainedAgent) -> float:
+        seen.append(agent)
+        return -float(len(seen))
+
+    config = TD3(TASK, OAPI(0.2), evaluate_every=40, **TINY)
+    agent = config.train(score=score)
+    assert len(seen) == 3
+    assert agent.digest() == seen[0].digest() != seen[-1].digest()
+    assert torch.equal(agent.robust_critics[0][0].weight, seen[0].robust_critics[0][0].weight)
+    assert not torch.equal(agent.robust_critics[0][0].weight, seen[-1].robust_critics[0][0].weight)
 
 
 def test_sac_bootstraps_its_robust_value_at_sampled_actions() -> None:

@@ -340,6 +340,24 @@ class TestActions:
             assert min(cell.sizes) > 0, column
             assert max(cell.sizes) <= 0.3 + 1e-6, column
 
+    @pytest.mark.parametrize("kind", ["gaussian", "free-scale"])
+    def test_robust_agents_are_attacked_with_their_own_robust_critics(self, kind: str) -> None:
+        """Nowhere in the ball is a lower value than at the executed action, on a grid."""
+        plain = agent(kind)
+        torch.manual_seed(5)
+        one = replace(plain, robust_critics=tuple(KINDS[kind].of_actions.critic(3, 1, (8,)) for _ in "12"))
+        assert "own Min-OA-Q" not in self.SHORT.attacks(plain)
+        attack = self.SHORT.attacks(one)["own Min-OA-Q"](one, 0.3)
+        observation, generator = torch.randn(32, 3), torch.Generator().manual_seed(0)
+        intended, bounds = one.act(observation), Bounds(one.low, one.high)
+        with torch.no_grad():
+            executed = attack(intended, context={"observation": observation}, bounds=bounds, generator=generator)
+            least = one.robust_critic(observation, executed).amin(0)
+            for share in torch.linspace(-1, 1, 21):
+                other = (intended + 0.3 * share).clamp(one.low, one.high)
+                assert bool((one.robust_critic(observation, other).amin(0) >= least - 1e-3).all())
+        assert bool((executed != intended).any())
+
     @pytest.mark.slow
     def test_games_may_leave_the_ball(self) -> None:
         results = evaluate_suite({"a": agent()}, self.GAMES, [0.3], episodes=2)

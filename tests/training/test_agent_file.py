@@ -68,6 +68,25 @@ def test_round_trip(kind: str, normaliser: Normaliser | None, tmp_path: Path) ->
         assert (tmp_path / "again" / file).read_bytes() == (tmp_path / file).read_bytes()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_robust_critics_are_kept(kind: str, tmp_path: Path) -> None:
+    """They value actions, also of an agent whose own critics do not."""
+    plain = made(kind)
+    networks = tuple(KINDS[kind].of_actions.critic(4, len(plain.low), (8, 5)) for _ in "12")
+    agent = replace(plain, robust_critics=networks)
+    assert agent.digest() != plain.digest()
+    save_agent(tmp_path, agent)
+    read, z = load_agent(tmp_path), torch.randn(5, 4)
+    assert read.digest() == agent.digest()
+    action = agent.act(z)
+    assert torch.equal(read.robust_critic(z, action), agent.robust_critic(z, action))
+    assert read.robust_critic(z, action).shape == (2, 5)
+    assert not torch.equal(read.robust_critic(z, action)[0], read.robust_critic(z, action)[1])
+    assert len(read.critics) == len(plain.critics)
+    with pytest.raises(ValueError, match=r"`robust_critic` needs robust critics, .*Fix: fit_robust_critic"):
+        plain.robust_critic  # noqa: B018
+
+
 def test_files_of_the_first_version_are_read(tmp_path: Path) -> None:
     """Before there were kinds: two critics, a normaliser, no word on the policy."""
     actor, critics = actor_network(4, 1, (8,)), [critic_network(4, 1, (8,)) for _ in "12"]
