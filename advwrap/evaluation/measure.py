@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from advwrap.evaluation.results import NATURAL, Cell, Results
 from advwrap.evaluation.results_file import read_results, save_results
 from advwrap.evaluation.rollouts import Channel, evaluate
 from advwrap.evaluation.suites import Suite
+from advwrap.evaluation.threads import in_threads
 from advwrap.progress import Advance, progress
 from advwrap.provenance import Provenance
 from advwrap.training import TrainedAgent
@@ -80,7 +80,7 @@ def evaluate_suite(
     ]
     store = _Store(keep, provenance)
     done = {job: cell for job in jobs if (cell := store.find(job)) is not None}
-    with one_thread(), progress("evaluating", total=len(jobs) * episodes) as advance:
+    with in_threads(1), progress("evaluating", total=len(jobs) * episodes) as advance:
         advance(len(done) * episodes)
         for job, cell in _measured([job for job in jobs if job not in done], workers, advance):
             store.put(job, cell)
@@ -159,17 +159,6 @@ def _measured(jobs: Sequence[_Job], workers: int, advance: Advance) -> Iterator[
 
 def _silently(job: _Job) -> Cell:
     return job.measure(lambda episodes: None)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """In here torch computes in one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def quiet_worker() -> None:

@@ -10,10 +10,13 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
+
 from advwrap.errors import check
 from advwrap.evaluation.attackers import Learns, TrainedAttacker, train_attacker
 from advwrap.evaluation.results import Cell
 from advwrap.evaluation.rollouts import EnvSource, evaluate
+from advwrap.evaluation.threads import in_threads
 from advwrap.progress import progress
 from advwrap.sets import PerturbationSet
 from advwrap.victims import AnyPolicy, as_policy
@@ -165,6 +168,7 @@ def scan_attackers(
                 channel=getattr(kind, "channel", AdversarialObs),
             ),
             algorithm,
+            torch.get_num_threads(),
         )
         for (kind, algorithm), name in zip(pairs, _names(pairs), strict=True)
     ]
@@ -183,10 +187,11 @@ def scan_attackers(
         return Scan(tuple(future.result() for future in futures))
 
 
-def _trial(train: Callable[[], TrainedAttacker], judge: Callable[..., Cell], algorithm: Learns) -> Trial:
-    """Train one and measure it; runs in any process."""
-    attacker = train()
-    return Trial(attacker, algorithm, judge(attacker.attack))
+def _trial(train: Callable[[], TrainedAttacker], judge: Callable[..., Cell], algorithm: Learns, threads: int) -> Trial:
+    """Train one and measure it; runs in any process, in as many threads as the one that asked."""
+    with in_threads(threads):
+        attacker = train()
+        return Trial(attacker, algorithm, judge(attacker.attack))
 
 
 def _silent(units: int) -> None:
