@@ -92,7 +92,7 @@ class OAPI:
 
     @classmethod
     def paper(cls, epsilon: float) -> OAPI:
-        """The paper's reading: twenty steps of the search, and the actor raised at U(s, pi(s)).
+        """The paper's reading, of continuous actions: twenty steps of the search, the actor raised at U(s, pi(s)).
 
         The radius is there from the first step on, and only the agent collects. That twenty steps fall, and search
         every critic on its own, is ours.
