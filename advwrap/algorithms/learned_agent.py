@@ -6,44 +6,36 @@ import copy
 import math
 from typing import Any
 
-import gymnasium as gym
 import torch
 from torch import nn
 from torchrl.objectives import LossModule
 
-from advwrap.algorithms.defence import Learner, action_box
+from advwrap.algorithms.defence import Learner
 from advwrap.errors import check
 from advwrap.training import TrainedAgent
 from advwrap.training.agent_networks import KINDS
 
 
-def trained_agent(
-    learner: Learner, actions: gym.Space[Any], card: dict[str, Any], robust: LossModule | None = None
-) -> TrainedAgent:
+def trained_agent(learner: Learner, card: dict[str, Any], robust: LossModule | None = None) -> TrainedAgent:
     """The present networks, copied.
 
     Args:
         learner: Whose networks.
-        actions: The action space of its task.
         card: What is known of the agent.
         robust: The loss of its robust critics, if it has some.
     """
     loss, sizes = learner.loss, (learner.features, learner.actions, learner.hidden)
     critics = twins(loss, learner.policy, *sizes)
     actor = copy.deepcopy(network(learner)).cpu().requires_grad_(False)
-    low, high = (
-        action_box(actions, learner.env)
-        if isinstance(actions, gym.spaces.Box)
-        else (torch.zeros(learner.actions), torch.ones(learner.actions))
-    )
+    low, high = learner.box or (torch.zeros(learner.actions), torch.ones(learner.actions))
     temperature = {"temperature": loss.log_alpha.exp().item()} if hasattr(loss, "log_alpha") else {}
     return TrainedAgent(
         learner.env,
         actor,
         critics,
         learner.normaliser.frozen(),
-        low,
-        high,
+        low.cpu(),
+        high.cpu(),
         {**card, **temperature},
         () if robust is None else twins(robust, learner.policy, *sizes),
     )

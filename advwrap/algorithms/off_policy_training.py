@@ -275,8 +275,7 @@ class OffPolicyTraining:
 
     def agent(self, **scores: Any) -> TrainedAgent:
         """The present networks, copied."""
-        card = {**self.card(), **scores}
-        return trained_agent(self.learner, self.tasks[0].action_space, card, self.hardening.robust)
+        return trained_agent(self.learner, {**self.card(), **scores}, self.hardening.robust)
 
 
 def check_device(name: str) -> None:

@@ -84,7 +84,7 @@ def test_robust_critics_are_kept(kind: str, tmp_path: Path) -> None:
     assert not torch.equal(read.robust_critic(z, action)[0], read.robust_critic(z, action)[1])
     assert len(read.critics) == len(plain.critics)
     with pytest.raises(ValueError, match=r"`robust_critic` needs robust critics, .*Fix: fit_robust_critic"):
-        plain.robust_critic  # noqa: B018
+        plain.robust_critic(z, action)
 
 
 def test_files_of_the_first_version_are_read(tmp_path: Path) -> None:
